@@ -1,0 +1,223 @@
+//! [`History`], the replay store: the trait, what it hands out, and [`Memory`].
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_core::Stream;
+
+use crate::event::Event;
+use crate::gap::Gap;
+use crate::id::{EventId, LastEventId};
+use crate::record::Record;
+use crate::topic::{Topic, Topics};
+
+mod memory;
+mod view;
+
+pub(crate) use memory::{Fill, Start, DEFAULT_MAX_TOPICS};
+pub use memory::{Memory, Tail, TopicStats};
+pub(crate) use view::{Batch, View};
+
+/// A future on the heap, so that [`History`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A stream on the heap, so that [`History`] can be a trait object.
+pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
+
+/// An ordered log of encoded events that can be read again.
+///
+/// # Contract
+///
+/// **Order.** A log has one order for all its topics, and ids are that order: numbers that only
+/// grow. No id becomes visible, to [`replay`](Self::replay) or [`tail`](Self::tail), before
+/// every smaller one; a reader that has seen an id has nothing to come back for.
+///
+/// **Append.** The history assigns the id. When the future is ready with it, the record is
+/// stored as durably as the backend was asked to store it, and will be replayed and tailed
+/// until retention evicts it. With an error the caller has no id, and
+/// [`HistoryError::is_retryable`] says whether trying again can help.
+///
+/// **Contiguity or a gap.** [`replay`](Self::replay) returns, in order, every record of the
+/// topics after the place it was asked for, or a [`Gap`] that names the hole, followed by every
+/// record that is left. An id from an earlier life of the log, from its future, or from
+/// elsewhere is recognised by the history that is asked, and is never an error: only the
+/// history can judge an id.
+///
+/// **Retention** is per topic, by count, bytes and age ([`Retention`]), so that a loud topic
+/// cannot evict a quiet one's records. The newest record of a topic is evicted by age alone.
+///
+/// **Cancellation.** Every future may be dropped at any point. An append whose future is
+/// dropped has either happened or not; it never half happens.
+///
+/// **Panics.** None, whatever it is asked.
+///
+/// ```
+/// use fanfare_core::{history::{History, Memory, Retention}, Event, Topic, Topics, LastEventId};
+///
+/// # futures_lite::future::block_on(async {
+/// let history: Box<dyn History> = Box::new(Memory::new(Retention::new()));
+/// let topic = Topic::from_static("prices");
+/// let first = history.append(&topic, &Event::data("1.07")).await?;
+/// let second = history.append(&topic, &Event::data("1.08")).await?;
+///
+/// let page = history.replay(&Topics::all(), &LastEventId::from(first), 100).await?;
+/// assert_eq!(page.records.len(), 1);
+/// assert_eq!(page.records[0].id(), second);
+/// assert_eq!(page.gap, None);
+/// # Ok::<(), fanfare_core::history::HistoryError>(())
+/// # }).unwrap();
+/// ```
+pub trait History: fmt::Debug + Send + Sync + 'static {
+    /// Stores an event and returns the id that it was given.
+    fn append<'a>(
+        &'a self,
+        topic: &'a Topic,
+        event: &'a Event,
+    ) -> BoxFuture<'a, Result<EventId, HistoryError>>;
+
+    /// At most `limit` records of `topics` strictly after `after`; from the oldest that is
+    /// retained if `after` names no place.
+    fn replay<'a>(
+        &'a self,
+        topics: &'a Topics,
+        after: &'a LastEventId,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, HistoryError>>;
+
+    /// Every record of every topic after `after`, in order, as they appear, from every process
+    /// that appends; from now on if `after` is `None`.
+    ///
+    /// The stream ends when the history is closed. An `Err` in it says that records may have
+    /// been missed; what follows it is in order again.
+    fn tail(&self, after: Option<EventId>) -> BoxStream<'_, Result<Record, HistoryError>>;
+}
+
+const _: Option<&dyn History> = None;
+
+/// A part of a history, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The hole in front of the records, if there is one.
+    pub gap: Option<Gap>,
+    /// The records.
+    pub records: Vec<Record>,
+    /// The place to ask for next. Nothing of these topics is left between the last record and
+    /// it. `None` while nothing was ever published.
+    pub last: Option<EventId>,
+}
+
+/// How much of each topic a history retains. Whatever limit is met first evicts the oldest.
+///
+/// ```
+/// use std::time::Duration;
+/// use fanfare_core::history::Retention;
+///
+/// let retention = Retention::new().records(500).bytes(1 << 20).age(Duration::from_secs(600));
+/// # let _ = retention;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Retention {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+    pub(crate) age: Option<Duration>,
+}
+
+impl Retention {
+    /// 1,000 records, 1 MiB, of any age: a client that was away for a moment misses nothing, and
+    /// a thousand busy topics fit into a gigabyte.
+    pub const fn new() -> Self {
+        Self {
+            records: 1_000,
+            bytes: 1 << 20,
+            age: None,
+        }
+    }
+
+    /// At most this many records per topic; at least 1, since a record must be readable to be
+    /// delivered at all.
+    pub const fn records(mut self, records: usize) -> Self {
+        self.records = if records == 0 { 1 } else { records };
+        self
+    }
+
+    /// At most this many encoded bytes per topic. The newest record stays, whatever its size.
+    pub const fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Nothing older than this. Kept with a slack of at most a quarter of it.
+    pub const fn age(mut self, age: Duration) -> Self {
+        self.age = Some(age);
+        self
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<usize> for Retention {
+    /// So many records per topic.
+    fn from(records: usize) -> Self {
+        Self::new().records(records)
+    }
+}
+
+/// Why a history did not do what it was asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// It is closed.
+    Closed,
+    /// A new topic would be one too many. Topics are forgotten when nobody follows them and
+    /// their records are gone, so this may pass.
+    TooManyTopics {
+        /// The most topics that there can be at once.
+        limit: usize,
+    },
+    /// The engine behind it failed.
+    Backend {
+        /// Whether the same call can succeed later.
+        retryable: bool,
+        /// What it said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl HistoryError {
+    /// Whether the same call can succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Closed => false,
+            Self::TooManyTopics { .. } => true,
+            Self::Backend { retryable, .. } => *retryable,
+        }
+    }
+}
+
+impl fmt::Display for HistoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the history is closed"),
+            Self::TooManyTopics { limit } => write!(f, "there are {limit} topics already"),
+            Self::Backend { .. } => f.write_str("the history's engine failed"),
+        }
+    }
+}
+
+impl Error for HistoryError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Backend { source, .. } => Some(&**source),
+            Self::Closed | Self::TooManyTopics { .. } => None,
+        }
+    }
+}

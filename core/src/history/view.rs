@@ -1,0 +1,167 @@
+//! [`View`]: the log as one selection of topics sees it, shared by all who made that selection.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Instant;
+
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::timer::{Timer, Unscheduled};
+use crate::topic::Topics;
+use crate::wait::Waiters;
+
+/// How many encoded batches a view remembers: those of cursors at the tail, and of a few that
+/// catch up.
+const REMEMBERED: usize = 8;
+
+/// With more sleepers than this, the publisher leaves the waking to the timer's thread.
+///
+/// Waking a thousand tasks costs a publisher some tens of microseconds. Below that, a wake from
+/// the publisher's own thread is cheaper for the runtime than one from a foreign thread.
+const WAKE_INLINE: usize = 1_024;
+
+/// What all subscribers of one selection share: where its tail is, the batches that are on
+/// their way, and who sleeps.
+///
+/// A cursor decides from the two positions alone, without a lock, whether there is anything for
+/// it.
+#[derive(Debug)]
+pub(crate) struct View {
+    topics: Topics,
+    /// The newest record of these topics. Written under the log's lock.
+    tail: AtomicU64,
+    /// The newest record of these topics that retention has evicted. Written under the log's
+    /// lock. Invariant: `evicted <= tail`.
+    evicted: AtomicU64,
+    pub(super) subscribers: AtomicUsize,
+    batches: Mutex<Batches>,
+    waiters: Waiters,
+    handed_off: AtomicBool,
+}
+
+/// Records that go out as one, built once for everyone at the same place.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    /// Everything of the view after this place ...
+    pub(crate) from: u64,
+    /// ... up to and including this one, ...
+    pub(crate) to: u64,
+    /// ... but for what had been evicted, up to here, when it was built.
+    pub(crate) evicted: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: Bytes,
+}
+
+#[derive(Debug, Default)]
+struct Batches {
+    recent: [Option<Batch>; REMEMBERED],
+    next: usize,
+    delivered: u64,
+    delivered_bytes: u64,
+}
+
+impl View {
+    pub(super) fn new(topics: Topics, tail: u64, evicted: u64) -> Self {
+        Self {
+            topics,
+            tail: AtomicU64::new(tail.max(evicted)),
+            evicted: AtomicU64::new(evicted),
+            subscribers: AtomicUsize::new(0),
+            batches: Mutex::default(),
+            waiters: Waiters::default(),
+            handed_off: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    pub(crate) fn tail(&self) -> u64 {
+        self.tail.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Acquire)
+    }
+
+    /// Under the log's lock.
+    pub(super) fn set_tail(&self, tail: u64) {
+        self.tail.store(tail, Ordering::Release);
+    }
+
+    /// Under the log's lock.
+    pub(super) fn raise_evicted(&self, evicted: u64) {
+        self.evicted.fetch_max(evicted, Ordering::AcqRel);
+    }
+
+    /// What was built for a cursor at `from` that has been told of every hole up to `told`.
+    pub(crate) fn batch(&self, from: u64, told: u64) -> Option<Batch> {
+        let mut batches = self.batches.lock();
+        let fits = |batch: &&Batch| batch.from == from && batch.evicted <= told;
+        let batch = batches.recent.iter().flatten().find(fits)?.clone();
+        batches.count(&batch);
+        Some(batch)
+    }
+
+    /// Remembers a batch that was built for one cursor, for the others at its place.
+    pub(crate) fn share(&self, batch: &Batch) {
+        let mut batches = self.batches.lock();
+        batches.count(batch);
+        if self.subscribers.load(Ordering::Relaxed) > 1 {
+            let next = batches.next;
+            let old = batches
+                .recent
+                .get_mut(next)
+                .and_then(|place| place.replace(batch.clone()));
+            batches.next = (next + 1) % REMEMBERED;
+            drop(batches);
+            drop(old);
+        }
+    }
+
+    /// Lets go of batches that may hold on to evicted records.
+    pub(super) fn forget_batches(&self) {
+        let old = std::mem::take(&mut self.batches.lock().recent);
+        drop(old);
+    }
+
+    /// Records and bytes that were handed to subscribers.
+    pub(super) fn delivered(&self) -> (u64, u64) {
+        let batches = self.batches.lock();
+        (batches.delivered, batches.delivered_bytes)
+    }
+
+    /// Wakes everyone who sleeps over this view; very many on another thread.
+    pub(crate) fn wake(self: &Arc<Self>, timer: &dyn Timer) {
+        if self.subscribers.load(Ordering::Relaxed) <= WAKE_INLINE {
+            self.waiters.wake_all();
+        } else if !self.handed_off.swap(true, Ordering::AcqRel) {
+            let waker = Waker::from(Arc::clone(self));
+            if let Err(Unscheduled(waker)) = timer.wake_at(Instant::now(), waker) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Wake for View {
+    /// Runs on the timer's thread.
+    fn wake(self: Arc<Self>) {
+        // Cleared first: news that comes during the walk is handed off again. A swap, since it
+        // must see what was stored before the hand-off that it takes.
+        self.handed_off.swap(false, Ordering::AcqRel);
+        self.waiters.wake_all();
+    }
+}
+
+impl Batches {
+    fn count(&mut self, batch: &Batch) {
+        self.delivered += batch.records;
+        self.delivered_bytes += batch.bytes.len() as u64;
+    }
+}

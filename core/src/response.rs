@@ -1,0 +1,412 @@
+//! What every framework's response is made of: headers, status and body.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+
+use crate::broadcaster::Subscribe;
+use crate::channel::ClientStream;
+use crate::encode::{encode_into, write_retry_line};
+use crate::error::{Refused, WhenRefused};
+use crate::event::Event;
+use crate::keep_alive::{KeepAlive, Liveness};
+use crate::subscriber::Subscriber;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::timer::{ThreadTimer, Timer};
+
+/// The headers of every response of status 200, in lower case.
+///
+/// - `content-type` bare: some clients refuse any parameter.
+/// - `no-cache` keeps caches from serving an old stream, `no-transform` keeps proxies from
+///   compressing it, which would hold events back.
+/// - `x-accel-buffering: no` keeps nginx and its like from buffering it.
+///
+/// Never `connection` (forbidden in HTTP/2) or `content-length` (unknown).
+pub const HEADERS: [(&str, &str); 3] = [
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-cache, no-transform"),
+    ("x-accel-buffering", "no"),
+];
+
+/// What a handler answers with: made from a [`Subscribe`], a [`Subscriber`], a [`Refused`], a
+/// [`ClientStream`], an [`EventStream`], or any stream of [`Event`]s.
+///
+/// A framework's `Sse` turns it into that framework's response. An integration reads
+/// [`status`](Self::status) and [`retry_after`](Self::retry_after), adds [`HEADERS`] if the
+/// status is 200, and sends the [`body`](Self::into_body).
+#[derive(Debug)]
+#[must_use]
+pub struct Answer {
+    status: u16,
+    retry_after: Option<Duration>,
+    body: SseBody,
+}
+
+impl Answer {
+    /// The status: 200, or that of a refusal.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// What to write into `Retry-After`, in whole seconds, if anything.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+            .map(|wait| wait.as_millis().div_ceil(1_000).max(1) as u64)
+    }
+
+    /// The body.
+    pub fn into_body(self) -> SseBody {
+        self.body
+    }
+
+    fn ok(body: Body) -> Self {
+        Self {
+            status: 200,
+            retry_after: None,
+            body: SseBody(body),
+        }
+    }
+}
+
+impl From<Subscribe> for Answer {
+    fn from(subscribe: Subscribe) -> Self {
+        match subscribe.open() {
+            Ok(subscriber) => subscriber.into(),
+            Err(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<Subscriber> for Answer {
+    fn from(subscriber: Subscriber) -> Self {
+        Self::ok(Body::Subscriber(subscriber))
+    }
+}
+
+impl From<Refused> for Answer {
+    fn from(refused: Refused) -> Self {
+        match refused.answer() {
+            WhenRefused::Soft => {
+                let mut bytes = Vec::new();
+                write_retry_line(refused.retry_after, &mut bytes);
+                bytes.push(b'\n');
+                Self::ok(Body::Whole(Some(bytes.into())))
+            }
+            WhenRefused::Status => Self {
+                status: refused.status(),
+                retry_after: Some(refused.retry_after),
+                body: SseBody(Body::Whole(Some(refused.to_string().into()))),
+            },
+        }
+    }
+}
+
+impl From<EventStream> for Answer {
+    fn from(stream: EventStream) -> Self {
+        Self::ok(Body::Private(stream))
+    }
+}
+
+impl From<ClientStream> for Answer {
+    fn from(stream: ClientStream) -> Self {
+        EventStream::from(stream).into()
+    }
+}
+
+impl<S> From<S> for Answer
+where
+    S: Stream<Item = Event> + Send + 'static,
+{
+    fn from(stream: S) -> Self {
+        EventStream::new(stream).into()
+    }
+}
+
+/// The body of a response: whole events and signs of life, never an empty piece, never an error,
+/// and in the end a clean end.
+///
+/// A [`Stream`] of [`Bytes`] and, with the feature `http-body`, an `http_body::Body`. It is
+/// `Send`, `Sync` and `Unpin`, since one framework or another asks for each.
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct SseBody(Body);
+
+#[derive(Debug)]
+enum Body {
+    Subscriber(Subscriber),
+    Private(EventStream),
+    Whole(Option<Bytes>),
+}
+
+impl Stream for SseBody {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match &mut self.0 {
+            Body::Subscriber(subscriber) => Pin::new(subscriber).poll_next(cx),
+            Body::Private(stream) => Pin::new(stream).poll_next(cx),
+            Body::Whole(bytes) => Poll::Ready(bytes.take()),
+        }
+    }
+}
+
+#[cfg(feature = "http-body")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http-body")))]
+impl http_body::Body for SseBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        self.poll_next(cx)
+            .map(|bytes| bytes.map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+}
+
+const _: fn() = || {
+    fn asks<T: Send + Sync + Unpin + 'static>() {}
+    asks::<SseBody>();
+    asks::<Answer>();
+};
+
+/// A stream of events to one client, kept alive while it has nothing to say.
+///
+/// Whatever is ready at once goes out as one piece. The stream's end is the response's end.
+///
+/// ```
+/// use std::time::Duration;
+/// use fanfare_core::{Event, EventStream, KeepAlive};
+/// use futures_lite::{future, stream, StreamExt};
+///
+/// let answer = stream::iter([Event::data("one"), Event::data("two")]);
+/// let mut body = EventStream::new(answer)
+///     .retry(Duration::from_secs(1))
+///     .keep_alive(KeepAlive::every(Duration::from_secs(5)));
+/// # future::block_on(async {
+/// assert_eq!(body.next().await.unwrap(), "retry: 1000\n");
+/// assert_eq!(body.next().await.unwrap(), "data: one\n\ndata: two\n\n");
+/// assert_eq!(body.next().await, None);
+/// # });
+/// ```
+#[must_use = "streams do nothing unless polled"]
+pub struct EventStream {
+    /// In a mutex only to be `Sync` whatever the application's stream is; never locked.
+    stream: Mutex<Pin<Box<dyn Stream<Item = Bytes> + Send>>>,
+    opening: Option<Bytes>,
+    keep_alive: KeepAlive,
+    timer: Arc<dyn Timer>,
+    pulse: Option<Arc<Pulse>>,
+    liveness: Liveness,
+}
+
+impl EventStream {
+    /// The events of any stream; of one written with `async_stream::stream!`, say.
+    pub fn new(stream: impl Stream<Item = Event> + Send + 'static) -> Self {
+        Self::of_bytes(Box::pin(Encode {
+            stream,
+            ended: false,
+        }))
+    }
+
+    /// Signs of life other than the default.
+    pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// How long the client waits before it reconnects. By default nothing is said.
+    pub fn retry(mut self, retry: Duration) -> Self {
+        let mut bytes = Vec::new();
+        write_retry_line(retry, &mut bytes);
+        self.opening = Some(bytes.into());
+        self
+    }
+
+    /// A clock other than the default [`ThreadTimer`].
+    pub fn timer(mut self, timer: impl Timer) -> Self {
+        self.timer = Arc::new(timer);
+        self
+    }
+
+    fn of_bytes(stream: Pin<Box<dyn Stream<Item = Bytes> + Send>>) -> Self {
+        Self {
+            stream: Mutex::new(stream),
+            opening: Some(Bytes::from_static(b":\n")),
+            keep_alive: KeepAlive::default(),
+            timer: Arc::new(ThreadTimer),
+            pulse: None,
+            liveness: Liveness::new(0),
+        }
+    }
+
+    /// The sign of life that is due, if one is.
+    fn poll_idle(&mut self, cx: &Context<'_>) -> Option<Bytes> {
+        let interval = self.keep_alive.interval()?;
+        let pulse = match &self.pulse {
+            Some(pulse) => pulse,
+            None => self.pulse.insert(Pulse::start(interval / 2, &self.timer)),
+        };
+        pulse.notify(cx.waker());
+        let is_due = self.liveness.is_due(pulse.beat.load(Ordering::Acquire));
+        is_due.then(|| self.keep_alive.bytes())
+    }
+}
+
+impl From<ClientStream> for EventStream {
+    fn from(stream: ClientStream) -> Self {
+        Self::of_bytes(Box::pin(stream))
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream")
+            .field("keep_alive", &self.keep_alive)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let this = &mut *self;
+        if let Some(opening) = this.opening.take() {
+            this.liveness.sent();
+            return Poll::Ready(Some(opening));
+        }
+        let stream = this
+            .stream
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        match stream.as_mut().poll_next(cx) {
+            Poll::Ready(bytes) => {
+                this.liveness.sent();
+                Poll::Ready(bytes)
+            }
+            Poll::Pending => match this.poll_idle(cx) {
+                Some(bytes) => Poll::Ready(Some(bytes)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        if let Some(pulse) = &self.pulse {
+            pulse.stop();
+        }
+    }
+}
+
+/// The beat of one private stream, counted by the timer.
+#[derive(Debug)]
+struct Pulse {
+    every: Duration,
+    timer: Arc<dyn Timer>,
+    beat: AtomicU64,
+    stopped: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Pulse {
+    fn start(every: Duration, timer: &Arc<dyn Timer>) -> Arc<Self> {
+        let pulse = Arc::new(Self {
+            every,
+            timer: Arc::clone(timer),
+            beat: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            task: Mutex::new(None),
+        });
+        pulse.schedule();
+        pulse
+    }
+
+    /// A refused call ends the pulse; the stream goes on without signs of life.
+    fn schedule(self: &Arc<Self>) {
+        let next = self.timer.now() + self.every;
+        let _ = self.timer.wake_at(next, Waker::from(Arc::clone(self)));
+    }
+
+    fn notify(&self, waker: &Waker) {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if !task.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *task = Some(waker.clone());
+        }
+    }
+
+    /// The call that is outstanding finds nothing to do, and holds no task alive until then.
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        let task = self
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(task);
+    }
+}
+
+impl Wake for Pulse {
+    fn wake(self: Arc<Self>) {
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        self.beat.fetch_add(1, Ordering::AcqRel);
+        let task = self
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(task) = task {
+            task.wake();
+        }
+        self.schedule();
+    }
+}
+
+/// The largest piece that several events are joined to, in bytes.
+const MAX_PIECE: usize = 32 * 1024;
+
+pin_project! {
+    /// Encodes whatever is ready as one piece.
+    struct Encode<S> {
+        #[pin]
+        stream: S,
+        ended: bool,
+    }
+}
+
+impl<S: Stream<Item = Event>> Stream for Encode<S> {
+    type Item = Bytes;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut this = self.project();
+        let mut piece = Vec::new();
+        while !*this.ended && piece.len() < MAX_PIECE {
+            match this.stream.as_mut().poll_next(cx) {
+                Poll::Ready(Some(event)) => encode_into(&event, &mut piece),
+                Poll::Ready(None) => *this.ended = true,
+                Poll::Pending if piece.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        // Empty only at the end: what is not ended was either pending or has written something.
+        Poll::Ready(if piece.is_empty() {
+            None
+        } else {
+            Some(piece.into())
+        })
+    }
+}

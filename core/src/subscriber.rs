@@ -1,0 +1,243 @@
+//! [`Subscriber`]: one client's cursor in the log.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::broadcaster::Permit;
+use crate::gap::{Gap, GapReason};
+use crate::history::{Batch, Fill, Start, View};
+use crate::keep_alive::Liveness;
+use crate::sync::Ordering;
+use crate::wait::Sleeper;
+
+/// What happens to a subscriber that has fallen behind what its topics retain.
+///
+/// It is always told, by a [`Gap`] or by the end of its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LagPolicy {
+    /// A gap event, then everything that is retained. It loses the least.
+    #[default]
+    Resume,
+    /// A gap event, then only what is published from now on. For streams whose events replace
+    /// one another.
+    SkipToLatest,
+    /// A `retry` and a clean end: the client comes back, says where it stopped, and is told.
+    Disconnect,
+}
+
+/// One client's cursor in the log: a stream of encoded bytes that are shared with every other
+/// subscriber at the same place.
+///
+/// - `Ready(Some(bytes))`: one or more whole events, or a sign of life; never empty.
+/// - `Pending`: nothing to send now.
+/// - `Ready(None)`: the stream is over, cleanly; every later poll says so too.
+///
+/// A poll that finds nothing takes no lock and allocates nothing. A long replay returns
+/// `Pending` now and then, having woken its task, so that others on the same thread get their
+/// turn.
+///
+/// # Cancel safety
+///
+/// Dropping it at any time gives its place to others, and costs nobody an event. What it has
+/// returned is the caller's to send: the cursor does not go back.
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct Subscriber {
+    permit: Permit,
+    view: Arc<View>,
+    sleeper: Sleeper,
+    /// It has everything up to here, ...
+    place: u64,
+    /// ... but for holes that it has been told of, up to here.
+    told: u64,
+    /// The hole to tell of next.
+    gap: Option<Box<Gap>>,
+    liveness: Liveness,
+    phase: Phase,
+    /// Whether it has not yet reached the tail for the first time.
+    catching_up: bool,
+    /// Polls in a row that were ready.
+    streak: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Opening,
+    Following,
+    Ended,
+}
+
+/// What a cursor finds at its place.
+enum Next {
+    Bytes(Bytes),
+    Nothing,
+    End,
+}
+
+/// How many polls in a row may be ready. Where the runtime has no budget of its own, a client
+/// that reads as fast as it replays would keep its thread to itself.
+const MAX_STREAK: u8 = 64;
+
+impl Subscriber {
+    pub(crate) fn new(permit: Permit, start: Start) -> Self {
+        let sleeper = start.view.waiters().join();
+        Self {
+            liveness: Liveness::new(permit.hub.beat()),
+            permit,
+            catching_up: start.place < start.view.tail(),
+            view: start.view,
+            sleeper,
+            place: start.place,
+            told: start.told,
+            gap: start.gap.map(Box::new),
+            phase: Phase::Opening,
+            streak: 0,
+        }
+    }
+
+    /// What comes next, whoever asks: every decision is made here, without a task.
+    fn next(&mut self) -> Next {
+        match self.phase {
+            Phase::Ended => return Next::End,
+            Phase::Opening => {
+                self.phase = Phase::Following;
+                return self.send(self.permit.hub.settings.opening.clone());
+            }
+            Phase::Following => {}
+        }
+        if let Some(gap) = self.gap.take() {
+            let hub = &self.permit.hub;
+            hub.counters.gaps.fetch_add(1, Ordering::Relaxed);
+            let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
+            return self.send(bytes);
+        }
+        // Read before the tail: a log that was closed then has no news after what we find.
+        let closed = self.permit.hub.is_closed();
+        loop {
+            if self.view.evicted() > self.place.max(self.told) {
+                return self.lag();
+            }
+            if self.view.tail() <= self.place {
+                self.catching_up = false;
+                break;
+            }
+            if let Some(batch) = self.view.batch(self.place, self.place.max(self.told)) {
+                return self.deliver(batch);
+            }
+            match self
+                .permit
+                .hub
+                .memory
+                .fill(&self.view, self.place, self.told)
+            {
+                Fill::Batch(batch) => {
+                    self.view.share(&batch);
+                    return self.deliver(batch);
+                }
+                // Evicted since the look above: the next look sees it.
+                Fill::Evicted => {}
+                Fill::Nothing(tail) => self.place = tail,
+            }
+        }
+        if closed {
+            return self.end();
+        }
+        if self.liveness.is_due(self.permit.hub.beat()) {
+            return Next::Bytes(self.permit.hub.settings.keep_alive_bytes.clone());
+        }
+        Next::Nothing
+    }
+
+    fn send(&mut self, bytes: Bytes) -> Next {
+        self.liveness.sent();
+        Next::Bytes(bytes)
+    }
+
+    fn deliver(&mut self, batch: Batch) -> Next {
+        self.place = batch.to;
+        if self.catching_up {
+            let counters = &self.permit.hub.counters;
+            counters
+                .replayed
+                .fetch_add(batch.records, Ordering::Relaxed);
+        }
+        self.send(batch.bytes)
+    }
+
+    /// Retention has overtaken the cursor.
+    fn lag(&mut self) -> Next {
+        let hub = &self.permit.hub;
+        let policy = hub.settings.lag;
+        if policy == LagPolicy::Disconnect {
+            return self.end();
+        }
+        let from = hub.memory.id(self.place).to_string();
+        let to = match policy {
+            LagPolicy::SkipToLatest => {
+                self.place = self.view.tail();
+                self.place
+            }
+            LagPolicy::Resume | LagPolicy::Disconnect => self.view.evicted(),
+        };
+        self.told = to;
+        let gap = Gap::new(GapReason::Lagged, Some(&from), hub.memory.id(to));
+        hub.counters.gaps.fetch_add(1, Ordering::Relaxed);
+        let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
+        self.send(bytes)
+    }
+
+    /// The server ends the stream: when to come back, then nothing more.
+    fn end(&mut self) -> Next {
+        self.phase = Phase::Ended;
+        self.permit.hub.farewell().map_or(Next::End, Next::Bytes)
+    }
+}
+
+impl Stream for Subscriber {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let this = &mut *self;
+        if this.streak >= MAX_STREAK {
+            this.streak = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            // Look.
+            match this.next() {
+                Next::Bytes(bytes) => {
+                    this.streak += 1;
+                    return Poll::Ready(Some(bytes));
+                }
+                Next::End => return Poll::Ready(None),
+                Next::Nothing => this.streak = 0,
+            }
+            // Mark ourselves asleep, and look again unless the mark was there during the look.
+            if this.sleeper.mark(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.permit.hub.memory.leave(&self.view, &self.sleeper);
+    }
+}
+
+impl fmt::Display for LagPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resume => "resume",
+            Self::SkipToLatest => "skip to latest",
+            Self::Disconnect => "disconnect",
+        })
+    }
+}

@@ -1,0 +1,291 @@
+//! `Flags`: what can be chosen on the command line, the same for every framework's demo.
+
+use std::time::Duration;
+
+use clap::{builder::ValueParser, value_parser, Parser, ValueEnum};
+
+/// One hour: the longest pause that a flag in milliseconds accepts.
+const HOUR_MS: u64 = 60 * 60 * 1_000;
+
+/// A live dashboard of this machine, sent to the browser as server-sent events.
+///
+/// [`Flags::parse`](Parser::parse) reads the process's own arguments; whatever is wrong with them
+/// is explained on standard error, and the process ends with status 2.
+#[derive(Clone, Debug, Parser)]
+// Else the paragraph above, which is for programmers, would be part of `--help`.
+#[command(long_about = None)]
+pub struct Flags {
+    /// Address or host name to listen on
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1", value_parser = host())]
+    host: String,
+
+    /// Port to listen on; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 3000)]
+    port: u16,
+
+    /// Events kept per topic, for clients that come back
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..))]
+    history: u32,
+
+    /// Seconds of silence after which a stream gets a keep-alive; fractions allowed
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    keep_alive: Duration,
+
+    /// Milliseconds that clients are told to wait before they reconnect
+    #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = value_parser!(u64).range(1..=HOUR_MS))]
+    retry: u64,
+
+    /// Streams open at once; who comes past that is turned away
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
+    max_clients: u32,
+
+    /// How to turn a client away when all streams are taken
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = WhenFull::Status)]
+    when_full: WhenFull,
+
+    /// Streams open at once per client address; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_per_client: u32,
+
+    /// What happens to a client that falls behind what is kept
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = Lag::Resume)]
+    lag: Lag,
+
+    /// Milliseconds between two events with this machine's metrics; 0 is off
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
+    metrics_every: u64,
+}
+
+/// How a client is turned away when [`Flags::max_clients`] streams are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhenFull {
+    /// Answer 503 with Retry-After; a browser then gives up for good
+    #[value(alias = "503")]
+    Status,
+    /// Answer 200 with a retry and a clean end; a browser then comes back by itself
+    Soft,
+}
+
+/// What happens to a subscriber that falls behind what its topics keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Lag {
+    /// Go on from the oldest event still kept, after a gap event
+    Resume,
+    /// Go on from the newest event, after a gap event
+    Latest,
+    /// End the stream; the client comes back with the last id it saw
+    Disconnect,
+}
+
+impl Flags {
+    /// Where to listen, as everything that takes a socket address takes it.
+    ///
+    /// Port 0 stands for any free port.
+    pub fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// Records kept per topic; at least 1.
+    pub fn history(&self) -> usize {
+        widen(self.history)
+    }
+
+    /// Silence after which a stream gets a keep-alive; never zero.
+    pub fn keep_alive(&self) -> Duration {
+        self.keep_alive
+    }
+
+    /// The pause before a reconnect that clients are told; never zero.
+    pub fn retry(&self) -> Duration {
+        Duration::from_millis(self.retry)
+    }
+
+    /// Streams open at once, whoever opened them; at least 1.
+    pub fn max_clients(&self) -> usize {
+        widen(self.max_clients)
+    }
+
+    /// How a client is turned away past [`max_clients`](Self::max_clients).
+    pub fn when_full(&self) -> WhenFull {
+        self.when_full
+    }
+
+    /// Streams open at once per client address; `None` is no limit.
+    pub fn max_per_client(&self) -> Option<usize> {
+        (self.max_per_client > 0).then(|| widen(self.max_per_client))
+    }
+
+    /// What happens to a subscriber that falls behind.
+    pub fn lag(&self) -> Lag {
+        self.lag
+    }
+
+    /// Time between two events on topic `metrics`; `None` publishes none.
+    pub fn metrics_every(&self) -> Option<Duration> {
+        (self.metrics_every > 0).then(|| Duration::from_millis(self.metrics_every))
+    }
+}
+
+/// A count from the command line as the size that it limits.
+fn widen(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// An empty host would only be noticed by the resolver, whose words help nobody.
+fn host() -> ValueParser {
+    ValueParser::from(clap::builder::NonEmptyStringValueParser::new())
+}
+
+/// Reads a time in seconds, from a millisecond to a day.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| String::from("not a number of seconds"))?;
+    // Written so that NaN, which is in no range, is turned down too.
+    if !(0.001..=86_400.0).contains(&seconds) {
+        return Err(String::from(
+            "must be at least 0.001 and at most 86400 seconds",
+        ));
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{error::ErrorKind, CommandFactory};
+
+    use super::*;
+
+    fn parse(arguments: &str) -> Result<Flags, ErrorKind> {
+        Flags::try_parse_from(["demo"].into_iter().chain(arguments.split_whitespace()))
+            .map_err(|error| error.kind())
+    }
+
+    fn accept(arguments: &str) -> Flags {
+        parse(arguments).unwrap_or_else(|kind| panic!("`{arguments}` is refused: {kind}"))
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let flags = accept("");
+        assert_eq!(flags.address(), ("127.0.0.1", 3000));
+        assert_eq!(flags.history(), 1_000);
+        assert_eq!(flags.keep_alive(), Duration::from_secs(15));
+        assert_eq!(flags.retry(), Duration::from_secs(2));
+        assert_eq!(flags.max_clients(), 10_000);
+        assert_eq!(flags.when_full(), WhenFull::Status);
+        assert_eq!(flags.max_per_client(), None);
+        assert_eq!(flags.lag(), Lag::Resume);
+        assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn every_flag_is_heard() {
+        let flags = accept(
+            "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
+             --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100",
+        );
+        assert_eq!(flags.address(), ("::1", 0));
+        assert_eq!(flags.history(), 5_000);
+        assert_eq!(flags.keep_alive(), Duration::from_millis(250));
+        assert_eq!(flags.retry(), Duration::from_millis(50));
+        assert_eq!(flags.max_clients(), 2);
+        assert_eq!(flags.when_full(), WhenFull::Soft);
+        assert_eq!(flags.max_per_client(), Some(3));
+        assert_eq!(flags.lag(), Lag::Disconnect);
+        assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn choices_have_the_documented_spellings() {
+        for (value, expect) in [
+            ("status", WhenFull::Status),
+            ("503", WhenFull::Status),
+            ("soft", WhenFull::Soft),
+        ] {
+            assert_eq!(accept(&format!("--when-full {value}")).when_full(), expect);
+        }
+        for (value, expect) in [
+            ("resume", Lag::Resume),
+            ("latest", Lag::Latest),
+            ("disconnect", Lag::Disconnect),
+        ] {
+            assert_eq!(accept(&format!("--lag {value}")).lag(), expect);
+        }
+    }
+
+    #[test]
+    fn zero_switches_off_where_that_is_documented() {
+        let flags = accept("--max-per-client 0 --metrics-every 0");
+        assert_eq!(flags.max_per_client(), None);
+        assert_eq!(flags.metrics_every(), None);
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for arguments in [
+            "--port 65536",
+            "--port -1",
+            "--history 0",
+            "--history many",
+            "--keep-alive 0",
+            "--keep-alive=-1",
+            "--keep-alive 0.0001",
+            "--keep-alive 1e300",
+            "--keep-alive NaN",
+            "--keep-alive inf",
+            "--keep-alive soon",
+            "--retry 0",
+            "--retry 3600001",
+            "--max-clients 0",
+            "--max-per-client=-1",
+            "--metrics-every 3600001",
+        ] {
+            let kind = parse(arguments).err();
+            assert!(
+                matches!(
+                    kind,
+                    Some(ErrorKind::ValueValidation | ErrorKind::UnknownArgument)
+                ),
+                "`{arguments}`: {kind:?}"
+            );
+        }
+        assert_eq!(parse("--host=").err(), Some(ErrorKind::InvalidValue));
+        assert_eq!(
+            parse("--lag sometimes").err(),
+            Some(ErrorKind::InvalidValue)
+        );
+        assert_eq!(
+            parse("--when-full 429").err(),
+            Some(ErrorKind::InvalidValue)
+        );
+        assert_eq!(
+            parse("--no-such-flag").err(),
+            Some(ErrorKind::UnknownArgument)
+        );
+    }
+
+    #[test]
+    fn help_speaks_of_every_flag() {
+        let help = Flags::command().render_help().to_string();
+        for flag in [
+            "--host",
+            "--port",
+            "--history",
+            "--keep-alive",
+            "--retry",
+            "--max-clients",
+            "--when-full",
+            "--max-per-client",
+            "--lag",
+            "--metrics-every",
+        ] {
+            assert!(help.contains(flag), "{flag} is missing from:\n{help}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! A framework's demo as a process of its own, which can be killed and started again.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{kill_process, Pid, Signal};
+use serde_json::Value;
+
+use crate::{Request, DEADLINE, POLL_INTERVAL};
+
+/// A running demo. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Demo {
+    binary: PathBuf,
+    flags: Vec<String>,
+    process: Process,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    addr: SocketAddr,
+    stderr: Captured,
+}
+
+impl Demo {
+    /// Starts the demo of a framework on a free port of 127.0.0.1 and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// If the demo has not been built, or does not start to listen.
+    #[track_caller]
+    pub fn start(framework: &str, flags: &[&str]) -> Self {
+        let binary = binary(framework);
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let process = Process::start(&binary, 0, &flags);
+        Self {
+            binary,
+            flags,
+            process,
+        }
+    }
+
+    /// Starts it again, on the same port and with the same flags.
+    ///
+    /// # Panics
+    ///
+    /// If it still runs, or does not start to listen.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        let exited = self
+            .process
+            .child
+            .try_wait()
+            .expect("the demo is our child");
+        assert!(exited.is_some(), "the demo is still running");
+        self.process = Process::start(&self.binary, self.addr().port(), &self.flags);
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.process.addr
+    }
+
+    /// The page's address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    /// Publishes an event over HTTP. Returns its id.
+    ///
+    /// # Panics
+    ///
+    /// If the answer is not 202 with an id.
+    #[track_caller]
+    pub fn publish(&self, topic: &str, data: impl AsRef<[u8]>) -> String {
+        let response = Request::post(&format!("/publish/{topic}"), data).send(self.addr());
+        let status = response.head.status;
+        let answer = response.json();
+        match answer["id"].as_str() {
+            Some(id) if status == 202 => id.to_owned(),
+            _ => panic!("publishing to {topic} was answered with {status}: {answer}"),
+        }
+    }
+
+    /// What `GET /stats` says.
+    ///
+    /// # Panics
+    ///
+    /// If that is not JSON.
+    #[must_use]
+    #[track_caller]
+    pub fn stats(&self) -> Value {
+        Request::get("/stats").send(self.addr()).json()
+    }
+
+    /// Ends the process at once, as a crash would, and waits until it is gone.
+    ///
+    /// # Panics
+    ///
+    /// If the process cannot be killed.
+    #[track_caller]
+    pub fn kill_9(&mut self) {
+        self.process.child.kill().expect("a child can be killed");
+        self.process
+            .child
+            .wait()
+            .expect("a killed child can be waited for");
+    }
+
+    /// Asks the process to shut down, with SIGTERM.
+    ///
+    /// # Panics
+    ///
+    /// If the process is gone.
+    #[track_caller]
+    pub fn terminate(&self) {
+        kill_process(Pid::from_child(&self.process.child), Signal::TERM)
+            .expect("the demo takes signals");
+    }
+
+    /// Waits until the process has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it has not after `limit`.
+    #[track_caller]
+    pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some(status) = self
+                .process
+                .child
+                .try_wait()
+                .expect("the demo is our child")
+            {
+                return status;
+            }
+            assert!(
+                Instant::now() < until,
+                "the demo still runs after {limit:?}"
+            );
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+}
+
+impl Process {
+    #[track_caller]
+    fn start(binary: &PathBuf, port: u16, flags: &[String]) -> Self {
+        let mut child = Command::new(binary)
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} did not start: {error}", binary.display()));
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut stderr = Captured::from(child.stderr.take().expect("it is piped"));
+
+        let (sender, receiver) = mpsc::channel();
+        // The thread reads to the end, so that the demo never waits for room in its pipe.
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(addr) = listening(&line) {
+                    let _ = sender.send(addr);
+                }
+            }
+        });
+        match receiver.recv_timeout(DEADLINE) {
+            Ok(addr) => Self {
+                child,
+                addr,
+                stderr,
+            },
+            Err(_) => {
+                let _ = child.kill();
+                let status = child.wait();
+                let stderr = stderr.take();
+                panic!("the demo does not listen ({status:?}); its standard error:\n{stderr}");
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the demo's standard error:\n{}", self.stderr.take());
+        }
+    }
+}
+
+/// Reads `listening on http://127.0.0.1:3000`.
+fn listening(line: &str) -> Option<SocketAddr> {
+    line.strip_prefix("listening on http://")?
+        .trim_end_matches('/')
+        .parse()
+        .ok()
+}
+
+/// The demo's executable, which cargo puts one folder above the tests'.
+#[track_caller]
+fn binary(framework: &str) -> PathBuf {
+    let package = format!("demo-{framework}");
+    let test = env::current_exe().expect("a running test has a path");
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .expect("a test is in target/PROFILE/deps");
+    let binary = folder.join(format!("{package}{}", env::consts::EXE_SUFFIX));
+    assert!(
+        binary.is_file(),
+        "there is no {}: build it with `cargo build -p {package}`",
+        binary.display()
+    );
+    binary
+}
+
+/// What a process writes, collected as it comes.
+#[derive(Debug)]
+struct Captured(Option<JoinHandle<Vec<u8>>>);
+
+impl Captured {
+    fn from(mut source: impl Read + Send + 'static) -> Self {
+        Self(Some(thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // What was read before an error is kept.
+            let _ = source.read_to_end(&mut bytes);
+            bytes
+        })))
+    }
+
+    /// All of it, once the process has ended; nothing when asked again.
+    fn take(&mut self) -> String {
+        let bytes = self
+            .0
+            .take()
+            .and_then(|reader| reader.join().ok())
+            .unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

@@ -1,0 +1,77 @@
+//! What the tests of the contract are made of: a demo as a process, a raw HTTP client, a proxy that
+//! can fail, and a real browser.
+//!
+//! The tests themselves are in `tests/`, one file per chapter of the contract. Each is written once,
+//! for the framework whose name it is given; [`each_framework!`] runs it for all.
+//!
+//! Everything here waits for the thing itself, up to a deadline, and panics with what it saw instead
+//! if that does not come: a harness that cannot do its work has failed its test.
+
+mod browser;
+mod demo;
+mod events;
+mod http;
+mod proxy;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use browser::Browser;
+pub use demo::Demo;
+pub use events::{Events, Item, Place};
+pub use http::{Body, Connection, End, Head, Piece, Request, Response};
+pub use proxy::Proxy;
+
+/// How long to wait for something that should come at once: long, so that a busy machine makes a
+/// test slow and not red.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until `check` returns something, and returns that.
+///
+/// # Panics
+///
+/// After [`DEADLINE`], naming `what` was waited for.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(
+            Instant::now() < until,
+            "waited {DEADLINE:?} in vain for {what}"
+        );
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Makes tests of functions that take a framework's name: one for each framework that has a demo.
+///
+/// ```
+/// # // Doctests do not run tests; this shows only that it compiles.
+/// fn stats_are_there(framework: &str) {
+///     let demo = fanfare_contract::Demo::start(framework, &[]);
+///     assert!(demo.stats()["subscribers"].is_u64());
+/// }
+///
+/// fanfare_contract::each_framework!(stats_are_there);
+/// ```
+#[macro_export]
+macro_rules! each_framework {
+    ($($test:ident),+ $(,)?) => {
+        $crate::each_framework!(@ axum "axum" $($test)+);
+    };
+    (@ $module:ident $framework:literal $($test:ident)+) => {
+        mod $module {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test($framework);
+                }
+            )+
+        }
+    };
+}
+
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);

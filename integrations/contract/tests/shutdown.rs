@@ -1,0 +1,74 @@
+//! SIGTERM: every open stream ends cleanly, told when to come back, and the process ends too.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fanfare_contract::{each_framework, wait_for, Demo, End, Events, Request};
+use fanfare_core::Decoded;
+
+/// Far more than it takes, far less than a client's patience or a supervisor's.
+const EXIT_LIMIT: Duration = Duration::from_secs(20);
+
+fn every_stream_ends_cleanly_with_a_retry_of_its_own(framework: &str) {
+    const STREAMS: usize = 200;
+    let mut demo = Demo::start(framework, &["--metrics-every", "0"]);
+    let open = |_| Events::open(demo.addr(), &Request::get("/events/news"));
+    let mut streams: Vec<Events> = (0..STREAMS).map(open).collect();
+    let last = demo.publish("news", "last");
+
+    demo.terminate();
+
+    let mut times = BTreeSet::new();
+    for stream in &mut streams {
+        // What was published before the end still arrives.
+        assert_eq!(&*stream.event().last_event_id, last);
+        let (rest, end) = stream.rest();
+        assert_eq!(end, End::Clean);
+        match rest[..] {
+            [Decoded::Retry(time)] => times.insert(time),
+            _ => panic!("a stream ended with {rest:?}"),
+        };
+    }
+    // Spread out, so that they do not all come back at once.
+    assert!(
+        times.len() > STREAMS / 4,
+        "{STREAMS} streams share {} times",
+        times.len()
+    );
+    assert_eq!(demo.wait_exit(EXIT_LIMIT).code(), Some(0));
+}
+
+fn a_client_that_never_reads_holds_nothing_up(framework: &str) {
+    let mut demo = Demo::start(framework, &["--metrics-every", "0"]);
+    let stalled = Request::get("/events/bulk").send(demo.addr());
+    assert_eq!(stalled.head.status, 200);
+    // More than the sockets' buffers hold, so that the server's writes are stuck.
+    let data = vec![b'x'; 1 << 20];
+    for _ in 0..24 {
+        demo.publish("bulk", &data);
+    }
+    let mut reading = Events::open(demo.addr(), &Request::get("/events/news"));
+
+    demo.terminate();
+
+    let (_, end) = reading.rest();
+    assert_eq!(end, End::Clean);
+    assert_eq!(demo.wait_exit(EXIT_LIMIT).code(), Some(0));
+}
+
+fn an_idle_server_exits(framework: &str) {
+    let mut demo = Demo::start(framework, &[]);
+    drop(Request::get("/events").send(demo.addr()));
+    wait_for("the stream to end", || {
+        demo.publish("news", "somebody there?");
+        (demo.stats()["subscribers"] == 0).then_some(())
+    });
+    demo.terminate();
+    assert_eq!(demo.wait_exit(EXIT_LIMIT).code(), Some(0));
+}
+
+each_framework!(
+    every_stream_ends_cleanly_with_a_retry_of_its_own,
+    a_client_that_never_reads_holds_nothing_up,
+    an_idle_server_exits,
+);

@@ -1,0 +1,344 @@
+//! `cargo xtask ci`: all that a change must pass, each step named and timed.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::run::{self, Failure};
+use crate::workspace::{self, array, text, Workspace};
+use crate::{test, tidy};
+
+/// Runs every step, also after one that failed, and prints a summary.
+pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
+    let mut steps = Steps::default();
+    steps.run("format", || {
+        run::run(cargo(workspace).args(["fmt", "--all", "--check"]))
+    });
+    steps.run("tidy", || tidy(workspace));
+    steps.run("clippy", || clippy(workspace));
+    steps.run("documentation", || documentation(workspace));
+    steps.run("each feature alone", || each_feature(workspace));
+    steps.run("no runtime in the core", || no_runtime(workspace));
+    steps.run("rust-version", || rust_version(workspace));
+
+    let mut tests = None;
+    steps.run("test", || {
+        let report = test::report(workspace);
+        println!("\n{report}");
+        let outcome = report.outcome();
+        tests = Some(report);
+        outcome
+    });
+
+    println!("\n{steps}");
+    if let Some(tests) = tests {
+        println!("{}", tests.closing_line());
+    }
+    steps.outcome()
+}
+
+#[derive(Debug, Default)]
+struct Steps(Vec<Step>);
+
+#[derive(Debug)]
+struct Step {
+    name: &'static str,
+    took: Duration,
+    failure: Option<Failure>,
+}
+
+impl Steps {
+    fn run(&mut self, name: &'static str, work: impl FnOnce() -> Result<(), Failure>) {
+        println!("\n==> {name}");
+        let start = Instant::now();
+        let failure = work().err();
+        if let Some(failure) = &failure {
+            println!("error: {failure}");
+        }
+        self.0.push(Step {
+            name,
+            took: start.elapsed(),
+            failure,
+        });
+    }
+
+    fn outcome(&self) -> Result<(), Failure> {
+        let failed: Vec<&str> = self
+            .0
+            .iter()
+            .filter(|step| step.failure.is_some())
+            .map(|step| step.name)
+            .collect();
+        match failed.as_slice() {
+            [] => Ok(()),
+            names => Err(Failure::new(format!("failed: {}", names.join(", ")))),
+        }
+    }
+}
+
+impl fmt::Display for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<28}{:>8}  result", "step", "seconds")?;
+        for Step {
+            name,
+            took,
+            failure,
+        } in &self.0
+        {
+            let result = if failure.is_none() { "ok" } else { "FAILED" };
+            writeln!(f, "{name:<28}{:>8.1}  {result}", took.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+fn cargo(workspace: &Workspace) -> Command {
+    let mut command = run::cargo();
+    command.current_dir(&workspace.root);
+    command
+}
+
+fn tidy(workspace: &Workspace) -> Result<(), Failure> {
+    let problems = tidy::check(&workspace.root)?;
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(problems.join("\nerror: ")))
+    }
+}
+
+fn clippy(workspace: &Workspace) -> Result<(), Failure> {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--all-features"];
+    run::run(
+        cargo(workspace)
+            .args(arguments)
+            .args(["--", "-D", "warnings"]),
+    )
+}
+
+fn documentation(workspace: &Workspace) -> Result<(), Failure> {
+    let arguments = ["doc", "--workspace", "--no-deps", "--all-features"];
+    run::run(
+        cargo(workspace)
+            .args(arguments)
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+/// Every published package must build, without a warning, with each of its features alone, with
+/// none and with all: features add modules, so no two may need one another without saying so.
+fn each_feature(workspace: &Workspace) -> Result<(), Failure> {
+    let check = |package: &str, features: &[&str]| {
+        let arguments = ["clippy", "--quiet", "--package", package];
+        run::run(
+            cargo(workspace)
+                .args(arguments)
+                .args(features)
+                .args(["--", "-D", "warnings"]),
+        )
+    };
+    for package in workspace.published() {
+        check(&package.name, &["--no-default-features"])?;
+        for feature in &package.features {
+            check(
+                &package.name,
+                &["--no-default-features", "--features", feature],
+            )?;
+        }
+        check(&package.name, &["--all-features"])?;
+    }
+    Ok(())
+}
+
+/// The core runs on any executor, so it may depend on none.
+fn no_runtime(workspace: &Workspace) -> Result<(), Failure> {
+    let arguments = [
+        "tree",
+        "--package",
+        "fanfare-core",
+        "--edges",
+        "normal",
+        "--all-features",
+    ];
+    let tree = run::output(cargo(workspace).args(arguments).args(["--prefix", "none"]))?;
+    let found = runtimes_in(&tree);
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!(
+            "fanfare-core depends on {}",
+            found.join(", ")
+        )))
+    }
+}
+
+fn runtimes_in(tree: &str) -> Vec<&str> {
+    let names: BTreeSet<&str> = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    names
+        .into_iter()
+        .filter(|name| RUNTIMES.contains(name))
+        .collect()
+}
+
+/// What a published package depends on must not ask for a newer compiler than the package does.
+/// One toolchain cannot prove more than what the dependencies say of themselves.
+fn rust_version(workspace: &Workspace) -> Result<(), Failure> {
+    // Dependencies of other platforms never reach this compiler.
+    let rustc = run::output(Command::new("rustc").arg("-vV"))?;
+    let host = rustc
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap_or_default();
+    let metadata = workspace::metadata(&["--all-features", "--filter-platform", host])?;
+    let mut problems = Vec::new();
+    let mut silent = BTreeSet::new();
+    for package in workspace.published() {
+        let findings = compare_rust_versions(&metadata, &package.id);
+        problems.extend(findings.problems);
+        silent.extend(findings.silent);
+    }
+    if !silent.is_empty() {
+        let silent: Vec<String> = silent.into_iter().collect();
+        println!("these state no rust-version: {}", silent.join(", "));
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(problems.join("\nerror: ")))
+    }
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct RustVersions {
+    problems: Vec<String>,
+    /// The dependencies that say nothing.
+    silent: Vec<String>,
+}
+
+fn compare_rust_versions(metadata: &Value, root: &str) -> RustVersions {
+    let packages: HashMap<&str, &Value> = array(&metadata["packages"])
+        .iter()
+        .map(|package| (text(&package["id"]), package))
+        .collect();
+    let nodes: HashMap<&str, &Value> = array(&metadata["resolve"]["nodes"])
+        .iter()
+        .map(|node| (text(&node["id"]), node))
+        .collect();
+    let name = |id: &str| match packages.get(id) {
+        Some(package) => text(&package["name"]).to_owned(),
+        None => id.to_owned(),
+    };
+    let stated = |id: &str| {
+        packages
+            .get(id)
+            .and_then(|package| version(&package["rust_version"]))
+    };
+
+    let mut findings = RustVersions::default();
+    let Some(own) = stated(root) else {
+        findings
+            .problems
+            .push(format!("{} states no rust-version", name(root)));
+        return findings;
+    };
+    let mut seen = HashSet::from([root]);
+    let mut pending = vec![root];
+    while let Some(id) = pending.pop() {
+        match stated(id) {
+            Some(version) if version > own => {
+                let (package, dependency) = (name(root), name(id));
+                let asked = text(&packages[id]["rust_version"]);
+                findings
+                    .problems
+                    .push(format!("{package}: {dependency} asks for Rust {asked}"));
+            }
+            Some(_) => {}
+            None => findings.silent.push(name(id)),
+        }
+        let dependencies = nodes.get(id).map_or(&[][..], |node| array(&node["deps"]));
+        let normal = dependencies.iter().filter(|d| {
+            array(&d["dep_kinds"])
+                .iter()
+                .any(|kind| kind["kind"].is_null())
+        });
+        pending.extend(normal.map(|d| text(&d["pkg"])).filter(|id| seen.insert(id)));
+    }
+    findings
+}
+
+/// `1.80` and `1.80.1` as numbers that compare.
+fn version(value: &Value) -> Option<(u32, u32, u32)> {
+    let mut parts = value.as_str()?.split('.').map(|part| part.parse().ok());
+    Some((
+        parts.next()??,
+        parts.next()??,
+        parts.next().unwrap_or(Some(0))?,
+    ))
+}
+
+const RUNTIMES: [&str; 6] = [
+    "actix-rt",
+    "async-executor",
+    "async-io",
+    "async-std",
+    "smol",
+    "tokio",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runtimes_are_found_by_their_whole_name() {
+        let tree = "fanfare-core v0.1.0 (/x)\nbytes v1.10.0\ntokio-util v0.7.0\n";
+        assert_eq!(runtimes_in(tree), [""; 0]);
+
+        let tree = format!("{tree}tokio v1.40.0\nbytes v1.10.0 (*)\ntokio v1.40.0 (*)\n");
+        assert_eq!(runtimes_in(&tree), ["tokio"]);
+    }
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        let version = |text: &str| version(&Value::from(text));
+        assert!(version("1.9") < version("1.80"));
+        assert!(version("1.80") < version("1.80.1"));
+        assert_eq!(version("stable"), None);
+    }
+
+    #[test]
+    fn only_normal_dependencies_bind_the_rust_version() {
+        let metadata: Value = serde_json::from_str(
+            r#"{"packages": [
+                  {"id": "a", "name": "a", "rust_version": "1.80"},
+                  {"id": "old", "name": "old", "rust_version": "1.56"},
+                  {"id": "new", "name": "new", "rust_version": "1.85.0"},
+                  {"id": "dev", "name": "dev", "rust_version": "1.90"},
+                  {"id": "silent", "name": "silent", "rust_version": null}],
+                "resolve": {"nodes": [
+                  {"id": "a", "deps": [{"pkg": "old", "dep_kinds": [{"kind": null}]},
+                                       {"pkg": "dev", "dep_kinds": [{"kind": "dev"}]}]},
+                  {"id": "old", "deps": [{"pkg": "new", "dep_kinds": [{"kind": null}]},
+                                         {"pkg": "silent", "dep_kinds": [{"kind": null}]}]}]}}"#,
+        )
+        .expect("the sample is JSON");
+
+        assert_eq!(
+            compare_rust_versions(&metadata, "a"),
+            RustVersions {
+                problems: vec!["a: new asks for Rust 1.85.0".to_owned()],
+                silent: vec!["silent".to_owned()],
+            }
+        );
+        assert_eq!(
+            compare_rust_versions(&metadata, "silent").problems,
+            ["silent states no rust-version"]
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! `cargo xtask demo`: the demo of one framework, release build.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use crate::run::{self, Failure};
+use crate::workspace::Workspace;
+
+/// Builds the demo and becomes it.
+pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<(), Failure> {
+    let (framework, flags) = split(arguments);
+    let framework = framework.to_string_lossy();
+    let demos = workspace.demos();
+    if !demos.contains(&&*framework) {
+        let known = demos.join(", ");
+        return Err(Failure::new(format!(
+            "no demo for `{framework}`; there is one for: {known}"
+        )));
+    }
+
+    let package = format!("demo-{framework}");
+    let mut build = run::cargo();
+    run::run(build.args(["build", "--release", "--package", &package]))?;
+
+    let binary = workspace
+        .target
+        .join("release")
+        .join(package + std::env::consts::EXE_SUFFIX);
+    become_it(Command::new(binary).args(flags))
+}
+
+/// The framework, and the flags for its demo: a first word that is no flag names the framework,
+/// and `--` may stand before the flags.
+fn split(arguments: &[OsString]) -> (OsString, &[OsString]) {
+    let (framework, flags) = match arguments.split_first() {
+        Some((first, rest)) if !first.to_string_lossy().starts_with('-') => (first.clone(), rest),
+        _ => (OsString::from(DEFAULT_FRAMEWORK), arguments),
+    };
+    match flags.split_first() {
+        Some((first, rest)) if first == "--" => (framework, rest),
+        _ => (framework, flags),
+    }
+}
+
+/// Takes this process's place, so that signals and the exit status need no passing on.
+#[cfg(unix)]
+fn become_it(command: &mut Command) -> Result<(), Failure> {
+    use std::os::unix::process::CommandExt;
+
+    let error = command.exec();
+    Err(Failure::new(format!(
+        "{} did not start: {error}",
+        command.get_program().display()
+    )))
+}
+
+#[cfg(not(unix))]
+fn become_it(command: &mut Command) -> Result<(), Failure> {
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => Err(Failure::new(format!("the demo did not start: {error}"))),
+    }
+}
+
+const DEFAULT_FRAMEWORK: &str = "axum";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, framework: &str, flags: &[&str]) {
+        let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let flags: Vec<OsString> = flags.iter().map(OsString::from).collect();
+        assert_eq!(
+            split(&arguments),
+            (framework.into(), flags.as_slice()),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn framework_and_flags_are_told_apart() {
+        check("", "axum", &[]);
+        check("--port 4000", "axum", &["--port", "4000"]);
+        check("-- --port 4000", "axum", &["--port", "4000"]);
+        check("actix-web", "actix-web", &[]);
+        check("actix-web --port 4000", "actix-web", &["--port", "4000"]);
+        check("warp -- --tls --", "warp", &["--tls", "--"]);
+    }
+}

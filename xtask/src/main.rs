@@ -1,0 +1,88 @@
+//! The project's own commands: `cargo xtask demo | test | ci`.
+//!
+//! This file only parses and dispatches; each command is a file of its own.
+
+mod chromium;
+mod ci;
+mod demo;
+mod results;
+mod run;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use run::Failure;
+use workspace::Workspace;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let outcome = match parse(&arguments) {
+        Some(Request::Help) => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(Request::Demo(arguments)) => Workspace::load().and_then(|w| demo::run(&w, arguments)),
+        Some(Request::Test) => Workspace::load().and_then(|w| test::run(&w)),
+        Some(Request::Ci) => Workspace::load().and_then(|w| ci::run(&w)),
+        None => Err(Failure::new(format!(
+            "this is not a command of cargo xtask\n\n{HELP}"
+        ))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Request<'a> {
+    Help,
+    Demo(&'a [OsString]),
+    Test,
+    Ci,
+}
+
+fn parse(arguments: &[OsString]) -> Option<Request<'_>> {
+    let Some((command, rest)) = arguments.split_first() else {
+        return Some(Request::Help);
+    };
+    match (command.to_str()?, rest) {
+        ("help" | "--help" | "-h", []) => Some(Request::Help),
+        ("demo", rest) => Some(Request::Demo(rest)),
+        ("test", []) => Some(Request::Test),
+        ("ci", []) => Some(Request::Ci),
+        _ => None,
+    }
+}
+
+const HELP: &str = "\
+cargo xtask demo [FRAMEWORK] [FLAGS]  run the demo, release build; FRAMEWORK is axum unless named,
+                                      FLAGS are the demo's own (--port 4000, --history 5000, ...)
+cargo xtask test                      every test: unit, doc, loom, sockets and a real browser
+cargo xtask ci                        all that a change must pass, the tests included
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_recognised() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let demo = words("demo axum --port 0");
+
+        assert_eq!(parse(&[]), Some(Request::Help));
+        assert_eq!(parse(&demo), Some(Request::Demo(&demo[1..])));
+        assert_eq!(parse(&words("test")), Some(Request::Test));
+        assert_eq!(parse(&words("ci")), Some(Request::Ci));
+        assert_eq!(parse(&words("ci --fast")), None);
+        assert_eq!(parse(&words("deploy")), None);
+    }
+}
