@@ -1,1 +1,73 @@
-//! placeholder
+//! Server-sent events for every Rust web framework, on any async runtime.
+//!
+//! **Every subscriber receives a contiguous run of its topics' events, or is told in the stream
+//! exactly where the gap is.** Events are encoded once, whoever listens. Your app keeps its
+//! framework, its middleware and its executor.
+//!
+//! ```no_run
+//! use axum::{extract::State, routing::get, Router};
+//! use fanfare::{axum::{LastEventId, PublishError, Sse}, Broadcaster, Event};
+//!
+//! async fn prices(State(hub): State<Broadcaster>, last: LastEventId) -> Sse {
+//!     Sse::new(hub.subscribe("prices").after(last))
+//! }
+//!
+//! async fn quote(State(hub): State<Broadcaster>, body: String) -> Result<String, PublishError> {
+//!     let id = hub.publish("prices", Event::data(body).name("quote")).await?;
+//!     Ok(id.to_string())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let hub = Broadcaster::builder().history(1_000).build();
+//!     let app = Router::new().route("/prices", get(prices).post(quote)).with_state(hub.clone());
+//!     let listener = fanfare::axum::bind("127.0.0.1:3000").await?;
+//!     axum::serve(listener, app).with_graceful_shutdown(hub.close_when(fanfare::signal())).await
+//! }
+//! ```
+//!
+//! This crate is [`fanfare_core`] and, per feature, one framework's integration. Start with
+//! [`Broadcaster`]; a stream to one client is an [`EventStream`] or a [`channel`]; a producer
+//! that serves both is written against [`EventSource`].
+//!
+//! # Features
+//!
+//! | name | what | default |
+//! |---|---|---|
+//! | `axum` | [`axum`]: `Sse` and `LastEventId` for axum 0.8 | no |
+//! | `json` | [`Event::json`] | no |
+//! | `stream` | [`stream!`], to write a stream of events as a generator | no |
+//! | `signal` | [`signal`], the future of SIGINT and SIGTERM on any runtime | yes |
+//!
+//! Features add modules and functions; none changes what another does.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "signal")]
+mod signal;
+
+#[doc(inline)]
+pub use fanfare_core::*;
+
+/// axum: a native response, an extractor and a listener.
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[doc(inline)]
+pub use fanfare_axum as axum;
+
+#[cfg(feature = "signal")]
+#[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
+pub use signal::{signal, Signal};
+
+/// A stream written as a generator: `async_stream::stream!`.
+///
+/// ```
+/// use fanfare::{Event, EventStream};
+///
+/// let stream = EventStream::new(fanfare::stream! { yield Event::data("hello"); });
+/// # let _ = stream;
+/// ```
+#[cfg(feature = "stream")]
+#[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+pub use async_stream::stream;

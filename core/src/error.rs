@@ -33,6 +33,18 @@ impl PublishError {
             Self::History(error) => error.is_retryable(),
         }
     }
+
+    /// The HTTP status that says so: 413 for an event that is too large, 503 for what may pass
+    /// and for a server that goes away, else 500.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::TooLarge { .. } => 413,
+            Self::Closed => 503,
+            Self::History(error) if error.is_retryable() => 503,
+            Self::History(_) => 500,
+        }
+    }
 }
 
 impl fmt::Display for PublishError {

@@ -1,1 +1,110 @@
-//! placeholder
+//! The demo, all but the framework: its page, its flags, its metrics and its answers.
+//!
+//! A framework's demo parses requests and writes responses; what it answers with is made here,
+//! so that the demos differ only in what the frameworks differ in.
+
+#![forbid(unsafe_code)]
+
+pub mod answers;
+pub mod flags;
+pub mod metrics;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use fanfare::{Broadcaster, KeepAlive, LagPolicy, PublishError, Retention, WhenRefused};
+
+pub use answers::{Demo, NotPublished, Reply};
+pub use clap::Parser;
+pub use flags::Flags;
+
+/// The dashboard: one page without outside resources.
+pub const PAGE: &str = include_str!("page.html");
+
+/// The most bytes that one published event's data may have.
+pub const MAX_DATA: usize = 1 << 20;
+
+/// How long clients that do not read may hold up the shutdown.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// The broadcaster that the flags ask for.
+pub fn broadcaster(flags: &Flags) -> Broadcaster {
+    Broadcaster::builder()
+        .history(
+            Retention::new()
+                .records(flags.history())
+                .bytes(4 * MAX_DATA),
+        )
+        .keep_alive(KeepAlive::every(flags.keep_alive()))
+        .retry(flags.retry())
+        .on_lag(match flags.lag() {
+            flags::Lag::Resume => LagPolicy::Resume,
+            flags::Lag::Latest => LagPolicy::SkipToLatest,
+            flags::Lag::Disconnect => LagPolicy::Disconnect,
+        })
+        .max_subscribers(flags.max_clients())
+        .max_per_key(flags.max_per_client().unwrap_or(usize::MAX))
+        .when_refused(match flags.when_full() {
+            flags::WhenFull::Status => WhenRefused::Status,
+            flags::WhenFull::Soft => WhenRefused::Soft,
+        })
+        // Every line of the data grows by a field's name, and a line may be empty.
+        .max_event_bytes(8 * MAX_DATA)
+        // Strangers name topics here.
+        .max_topics(1_000)
+        .build()
+}
+
+/// Publishes this machine's metrics to the topic `metrics` from a thread of its own, which needs
+/// no executor, until the broadcaster is closed.
+///
+/// # Errors
+///
+/// If the system refuses the thread.
+pub fn publish_metrics(demo: &Demo, every: Duration) -> std::io::Result<()> {
+    let demo = demo.clone();
+    let publish = move || {
+        let mut sampler = metrics::Sampler::new();
+        loop {
+            thread::sleep(every);
+            let data = match serde_json::to_string(&sampler.sample()) {
+                Ok(data) => data,
+                Err(error) => {
+                    tracing::error!(%error, "the metrics cannot be written");
+                    continue;
+                }
+            };
+            match demo.announce_and_publish("metrics", None, data) {
+                Ok(_) => {}
+                Err(NotPublished::Publish(PublishError::Closed)) => return,
+                Err(error) => tracing::warn!(%error, "the metrics were not published"),
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(publish)?;
+    Ok(())
+}
+
+/// Logs to standard error, without colours where it is not a terminal.
+pub fn log() {
+    use std::io::IsTerminal as _;
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// Says on standard output where the demo listens, for people and for tests.
+///
+/// # Errors
+///
+/// If standard output is closed.
+pub fn say_listening(address: SocketAddr) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "listening on http://{address}")?;
+    out.flush()
+}

@@ -1,1 +1,61 @@
-//! placeholder
+//! Server-sent events for [axum](https://docs.rs/axum): a native response and an extractor.
+//!
+//! ```
+//! use axum::{extract::State, routing::get, Router};
+//! use fanfare_axum::{LastEventId, Sse};
+//! use fanfare_core::Broadcaster;
+//!
+//! async fn prices(State(hub): State<Broadcaster>, last: LastEventId) -> Sse {
+//!     Sse::new(hub.subscribe("prices").after(last))
+//! }
+//!
+//! let app: Router = Router::new().route("/prices", get(prices)).with_state(Broadcaster::new());
+//! # let _ = app;
+//! ```
+//!
+//! # Serving
+//!
+//! Two things that a server of long streams needs are not axum's defaults:
+//!
+//! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
+//!   acknowledgement of the one before. [`bind`] sets it; for a listener of your own there is
+//!   `axum::serve::ListenerExt::tap_io`.
+//! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
+//!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
+//!   client that has stopped reading never takes its end, so race the server against
+//!   [`Broadcaster::ended`](fanfare_core::Broadcaster::ended), which bounds the wait:
+//!
+//! ```no_run
+//! # use std::{future::Future, time::Duration};
+//! # use fanfare_core::Broadcaster;
+//! # async fn main(app: axum::Router, hub: Broadcaster, signal: impl Future<Output = ()> + Send + 'static)
+//! # -> std::io::Result<()> {
+//! let listener = fanfare_axum::bind("127.0.0.1:3000").await?;
+//! let server = axum::serve(listener, app).with_graceful_shutdown(hub.close_when(signal));
+//! tokio::select! {
+//!     result = server => result,
+//!     () = hub.ended(Duration::from_secs(1)) => Ok(()),
+//! }
+//! # }
+//! ```
+//!
+//! A client that disconnects is noticed at once, and its stream dropped; one that vanishes
+//! without a word is noticed by the keep-alive.
+//!
+//! # Compression
+//!
+//! `tower_http::compression`'s default predicate leaves event streams alone. With a predicate
+//! of your own, add `.and(NotForContentType::SSE)`: every client would otherwise pay for an
+//! encoder of its own.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod extract;
+mod listener;
+mod response;
+
+pub use error::PublishError;
+pub use extract::LastEventId;
+pub use listener::bind;
+pub use response::Sse;

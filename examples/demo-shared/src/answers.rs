@@ -1,0 +1,310 @@
+//! What the demo's routes answer, whatever the framework.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fanfare::{
+    Broadcaster, Decoded, Decoder, Event, EventId, EventName, Gap, LastEventId, PublishError,
+    Record, Subscribe, Topic, Topics,
+};
+use futures_lite::{future, StreamExt};
+use futures_timer::Delay;
+use serde_json::{json, Map, Value};
+
+/// The most records in one answer to a client that polls.
+const PAGE_RECORDS: usize = 1_000;
+
+/// The most event names that are announced to pages.
+const MAX_NAMES: usize = 1_000;
+
+/// The topic, and the event name, under which new names are announced.
+const NAMES: &str = "topics";
+
+/// The longest that a long poll is held, whatever it asks for.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// The application's state.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    hub: Broadcaster,
+    names: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// A status and JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// What to write into `Retry-After`, in seconds, if anything.
+    pub retry_after: Option<u64>,
+    /// The body.
+    pub json: Value,
+}
+
+impl Reply {
+    fn ok(json: Value) -> Self {
+        Self {
+            status: 200,
+            retry_after: None,
+            json,
+        }
+    }
+
+    /// What went wrong, in plain words.
+    #[must_use]
+    pub fn error(status: u16, words: impl ToString) -> Self {
+        Self {
+            status,
+            retry_after: None,
+            json: json!({ "error": words.to_string() }),
+        }
+    }
+}
+
+impl Demo {
+    /// A demo around a broadcaster.
+    #[must_use]
+    pub fn new(hub: Broadcaster) -> Self {
+        Self {
+            hub,
+            names: Arc::default(),
+        }
+    }
+
+    /// The broadcaster.
+    #[must_use]
+    pub fn hub(&self) -> &Broadcaster {
+        &self.hub
+    }
+
+    /// `GET /events/{topics}`: a stream for one client address.
+    ///
+    /// # Errors
+    ///
+    /// A 400 if the text selects no topics.
+    pub fn events(
+        &self,
+        topics: &str,
+        last: impl Into<LastEventId>,
+        client: impl ToString,
+    ) -> Result<Subscribe, Reply> {
+        let topics = parse_topics(topics)?;
+        Ok(self
+            .hub
+            .subscribe(topics)
+            .after(last)
+            .key(client.to_string()))
+    }
+
+    /// `POST /publish/{topic}?event=NAME`.
+    #[must_use]
+    pub fn publish(&self, topic: &str, event: Option<&str>, data: &[u8]) -> Reply {
+        let Ok(data) = std::str::from_utf8(data) else {
+            return Reply::error(400, "an event's data is UTF-8");
+        };
+        match self.announce_and_publish(topic, event, data.to_owned()) {
+            Ok(id) => Reply {
+                status: 202,
+                retry_after: None,
+                json: json!({ "id": id.to_string() }),
+            },
+            Err(error) => Reply::error(error.status(), error),
+        }
+    }
+
+    /// Publishes, after having announced the event's name if it is new: a page's `EventSource`
+    /// only sees names that it has a listener for.
+    ///
+    /// # Errors
+    ///
+    /// See [`NotPublished`].
+    pub fn announce_and_publish(
+        &self,
+        topic: &str,
+        event: Option<&str>,
+        data: String,
+    ) -> Result<EventId, NotPublished> {
+        let topic = Topic::new(topic).map_err(|error| NotPublished::Words(error.to_string()))?;
+        let name = EventName::new(event.unwrap_or(topic.as_str()).to_owned())
+            .map_err(|error| NotPublished::Words(error.to_string()))?;
+        // Held while it is announced, so that nobody else publishes the name's first event.
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < MAX_NAMES && names.insert(name.as_str().to_owned()) {
+            let announcement = json!({ "name": name.as_str() }).to_string();
+            self.hub
+                .try_publish(NAMES, Event::data(announcement).name(NAMES))?;
+        }
+        drop(names);
+        Ok(self.hub.try_publish(topic, Event::data(data).name(name))?)
+    }
+
+    /// `GET /poll?after=ID&topics=a,b`.
+    #[must_use]
+    pub fn poll(&self, topics: Option<&str>, after: Option<&str>) -> Reply {
+        match parse_topics(topics.unwrap_or("all")) {
+            Ok(topics) => self.page(&topics, &last_event_id(after)),
+            Err(reply) => reply,
+        }
+    }
+
+    /// `GET /long-poll?after=ID&topics=a,b&wait=SECONDS`.
+    pub async fn long_poll(
+        &self,
+        topics: Option<&str>,
+        after: Option<&str>,
+        wait: Option<f64>,
+        client: impl ToString,
+    ) -> Reply {
+        let topics = match parse_topics(topics.unwrap_or("all")) {
+            Ok(topics) => topics,
+            Err(reply) => return reply,
+        };
+        let wait = match Duration::try_from_secs_f64(wait.unwrap_or(25.0)) {
+            Ok(wait) => wait.min(MAX_WAIT),
+            Err(error) => return Reply::error(400, error),
+        };
+        let mut after = last_event_id(after);
+        if after.is_none() {
+            // Nothing was seen: everything from now on is news.
+            after = self.hub.stats().last.into();
+        }
+        let news = self
+            .hub
+            .subscribe(&topics)
+            .after(&after)
+            .key(client.to_string());
+        let news = match news.open() {
+            Ok(subscriber) => wait_for_news(subscriber),
+            Err(refused) => {
+                let retry_after = Some(refused.retry_after.as_secs().max(1));
+                return Reply {
+                    retry_after,
+                    ..Reply::error(refused.status(), refused)
+                };
+            }
+        };
+        let time_is_over = async {
+            Delay::new(wait).await;
+        };
+        future::or(news, time_is_over).await;
+        self.page(&topics, &after)
+    }
+
+    fn page(&self, topics: &Topics, after: &LastEventId) -> Reply {
+        let page = self.hub.replay(topics, after, PAGE_RECORDS);
+        let events: Vec<Value> = page.records.iter().filter_map(event_json).collect();
+        Reply::ok(json!({
+            "events": events,
+            "last": page.last.map(|id| id.to_string()),
+            "gap": page.gap.as_ref().map(gap_json),
+        }))
+    }
+
+    /// `GET /stats`.
+    #[must_use]
+    pub fn stats(&self) -> Reply {
+        let stats = self.hub.stats();
+        let id = |id: Option<EventId>| id.map(|id| id.to_string());
+        let topics: Map<String, Value> = stats
+            .topics
+            .iter()
+            .map(|(topic, stats)| {
+                let stats = json!({
+                    "records": stats.records,
+                    "bytes": stats.bytes,
+                    "oldest": id(stats.oldest),
+                    "newest": id(stats.newest),
+                    "subscribers": stats.subscribers,
+                });
+                (topic.to_string(), stats)
+            })
+            .collect();
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        Reply::ok(json!({
+            "subscribers": stats.subscribers,
+            "published": stats.published,
+            "delivered": stats.delivered,
+            "gaps": stats.gaps,
+            "replayed": stats.replayed,
+            "rejected": stats.refused,
+            "last": stats.last.to_string(),
+            "names": &*names,
+            "topics": topics,
+        }))
+    }
+}
+
+/// Why the demo did not publish an event.
+#[derive(Debug)]
+pub enum NotPublished {
+    /// The topic or the name cannot be one; in words.
+    Words(String),
+    /// The broadcaster did not take it.
+    Publish(PublishError),
+}
+
+impl NotPublished {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Words(_) => 400,
+            Self::Publish(error) => error.status(),
+        }
+    }
+}
+
+impl std::fmt::Display for NotPublished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Words(words) => f.write_str(words),
+            Self::Publish(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NotPublished {}
+
+impl From<PublishError> for NotPublished {
+    fn from(error: PublishError) -> Self {
+        Self::Publish(error)
+    }
+}
+
+/// Until there is an event or a gap, or the stream has ended.
+async fn wait_for_news(mut subscriber: fanfare::Subscriber) {
+    let mut decoder = Decoder::new();
+    while let Some(bytes) = subscriber.next().await {
+        // Our own encoding, which the decoder takes; were it not, there would be news to fetch.
+        if decoder.feed(&bytes).is_err() {
+            return;
+        }
+        if decoder
+            .by_ref()
+            .any(|decoded| matches!(decoded, Decoded::Event(_)))
+        {
+            return;
+        }
+    }
+}
+
+fn parse_topics(text: &str) -> Result<Topics, Reply> {
+    text.parse().map_err(|error| Reply::error(400, error))
+}
+
+fn last_event_id(after: Option<&str>) -> LastEventId {
+    LastEventId::from_request(after.map(str::as_bytes), None)
+}
+
+fn event_json(record: &Record) -> Option<Value> {
+    let message = record.message()?;
+    Some(json!({
+        "id": record.id().to_string(),
+        "topic": record.topic().as_str(),
+        "event": message.name,
+        "data": message.data,
+    }))
+}
+
+fn gap_json(gap: &Gap) -> Value {
+    json!({ "reason": gap.reason.as_str(), "from": gap.from, "to": gap.to.to_string() })
+}
