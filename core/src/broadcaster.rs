@@ -764,8 +764,8 @@ pub struct Ended {
     hub: Broadcaster,
     sleeper: Sleeper,
     grace: Duration,
-    /// The deadline, once the timer knows it and whom to wake.
-    timed: Option<(Instant, Waker)>,
+    /// Whom the timer wakes at the deadline, once it knows.
+    timed: Option<Waker>,
 }
 
 impl Future for Ended {
@@ -774,32 +774,29 @@ impl Future for Ended {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let hub = &this.hub.0;
-        loop {
-            let asleep = this.sleeper.mark(cx.waker());
-            let closed_at = hub.is_closed().then(|| *hub.closed_at.lock()).flatten();
-            if let Some(closed_at) = closed_at {
-                let timer = hub.memory.timer();
-                let deadline = closed_at + this.grace;
-                let is_last = hub.subscribers.load(Ordering::Acquire) == 0;
-                if is_last || timer.now() >= deadline {
-                    return Poll::Ready(());
-                }
-                let timed = this
-                    .timed
-                    .as_ref()
-                    .is_some_and(|(_, waker)| waker.will_wake(cx.waker()));
-                if !timed {
-                    this.timed = Some((deadline, cx.waker().clone()));
-                    if timer.wake_at(deadline, cx.waker().clone()).is_err() {
-                        // Without a timer there is no bound to keep but an early one.
-                        return Poll::Ready(());
-                    }
-                }
-            }
-            if asleep {
-                return Poll::Pending;
+        // Marked before the look, which so cannot find old news.
+        this.sleeper.mark(cx.waker());
+        let closed_at = hub.is_closed().then(|| *hub.closed_at.lock()).flatten();
+        let Some(closed_at) = closed_at else {
+            return Poll::Pending;
+        };
+        let timer = hub.memory.timer();
+        let deadline = closed_at + this.grace;
+        if hub.subscribers.load(Ordering::Acquire) == 0 || timer.now() >= deadline {
+            return Poll::Ready(());
+        }
+        if !this
+            .timed
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            this.timed = Some(cx.waker().clone());
+            if timer.wake_at(deadline, cx.waker().clone()).is_err() {
+                // Without a timer there is no bound to keep but an early one.
+                return Poll::Ready(());
             }
         }
+        Poll::Pending
     }
 }
 

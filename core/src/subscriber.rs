@@ -208,8 +208,8 @@ impl Stream for Subscriber {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let mut marked = false;
         loop {
-            // Look.
             match this.next() {
                 Next::Bytes(bytes) => {
                     this.streak += 1;
@@ -218,10 +218,12 @@ impl Stream for Subscriber {
                 Next::End => return Poll::Ready(None),
                 Next::Nothing => this.streak = 0,
             }
-            // Mark ourselves asleep, and look again unless the mark was there during the look.
-            if this.sleeper.mark(cx.waker()) {
+            // What was looked at while marked cannot be old news: look, mark, look again. A mark
+            // that was there before saves the second look.
+            if marked || this.sleeper.mark(cx.waker()) {
                 return Poll::Pending;
             }
+            marked = true;
         }
     }
 }

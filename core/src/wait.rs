@@ -108,10 +108,11 @@ pub(crate) struct Sleeper {
 }
 
 impl Sleeper {
-    /// Marks the caller asleep. `true`: it was, with this waker, so that whatever it has looked
-    /// at since is not old news, and it may return `Pending`. `false`: it must look once more.
+    /// Marks the caller asleep: what it looks at from now on cannot be old news, and if it finds
+    /// nothing it may return `Pending`. `true`: it was marked, with this waker, all along.
     ///
-    /// Takes no lock and clones nothing, unless the task has changed its waker.
+    /// Takes no lock and clones nothing, unless the task has changed its waker. A waker may
+    /// deny that it is equal to its own clone, so nobody may wait for `true`.
     pub(crate) fn mark(&mut self, waker: &Waker) -> bool {
         if self
             .waker

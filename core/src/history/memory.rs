@@ -845,15 +845,14 @@ impl Stream for Tail<'_> {
             let Some((_, sleeper)) = &mut this.follows else {
                 return Poll::Ready(None);
             };
-            // Marked first, so that the look that follows is the one that counts.
-            let asleep = sleeper.mark(cx.waker());
+            // Marked before the look, which so cannot find old news.
+            sleeper.mark(cx.waker());
             let closed = this.look();
             if this.page.len() == 0 && !this.missed {
-                if closed {
-                    this.end();
-                } else if asleep {
+                if !closed {
                     return Poll::Pending;
                 }
+                this.end();
             }
         }
     }

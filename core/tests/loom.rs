@@ -1,0 +1,199 @@
+//! Publish against poll against drop against close, in every interleaving: no wake-up is lost.
+//!
+//! Run with `RUSTFLAGS="--cfg loom" cargo test -p fanfare-core --test loom --release`. A sleeper
+//! that nobody wakes is found as a deadlock.
+#![cfg(loom)]
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use fanfare_core::{Broadcaster, Event, KeepAlive, PublishError, Subscriber};
+use futures_core::Stream;
+use loom::future::block_on;
+use loom::thread;
+
+/// Explores every interleaving with at most this many preemptions: the bugs that are there show
+/// with two.
+const PREEMPTIONS: usize = 3;
+
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.check(f);
+}
+
+/// Without a timer's thread, which is no part of the model, and without an opening to read.
+fn hub(records: usize) -> Broadcaster {
+    Broadcaster::builder()
+        .history(records)
+        .keep_alive(KeepAlive::off())
+        .retry(None)
+        .build()
+}
+
+fn subscribe(hub: &Broadcaster) -> Subscriber {
+    let mut subscriber = hub.subscribe("t").open().expect("open");
+    assert_eq!(block_on(next(&mut subscriber)).expect("the opening"), ":\n");
+    subscriber
+}
+
+async fn next(subscriber: &mut Subscriber) -> Option<String> {
+    struct Next<'a>(&'a mut Subscriber);
+    impl std::future::Future for Next<'_> {
+        type Output = Option<String>;
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+            let bytes = Pin::new(&mut *self.0).poll_next(cx);
+            bytes.map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        }
+    }
+    Next(subscriber).await
+}
+
+/// Reads until the data of `n` events, or gap events, have arrived.
+fn read(subscriber: &mut Subscriber, n: usize) -> Vec<String> {
+    let mut data = Vec::new();
+    while data.len() < n {
+        let text = block_on(next(subscriber)).expect("open");
+        data.extend(
+            text.lines()
+                .filter_map(|line| line.strip_prefix("data: ").map(str::to_owned)),
+        );
+    }
+    data
+}
+
+#[test]
+fn publish_against_poll() {
+    model(|| {
+        let hub = hub(8);
+        let mut subscriber = subscribe(&hub);
+        let publisher = thread::spawn(move || {
+            hub.try_publish("t", Event::data("1")).expect("open");
+        });
+        assert_eq!(read(&mut subscriber, 1), ["1"]);
+        publisher.join().expect("no panic");
+    });
+}
+
+#[test]
+fn publish_twice_against_poll() {
+    model(|| {
+        let hub = hub(8);
+        let mut subscriber = subscribe(&hub);
+        let publisher = thread::spawn(move || {
+            hub.try_publish("t", Event::data("1")).expect("open");
+            hub.try_publish("t", Event::data("2")).expect("open");
+        });
+        assert_eq!(read(&mut subscriber, 2), ["1", "2"]);
+        publisher.join().expect("no panic");
+    });
+}
+
+#[test]
+fn two_publishers_against_poll() {
+    model(|| {
+        let hub = hub(8);
+        let mut subscriber = subscribe(&hub);
+        let publishers = ["1", "2"].map(|data| {
+            let hub = hub.clone();
+            thread::spawn(move || hub.try_publish("t", Event::data(data)).expect("open"))
+        });
+        let mut data = read(&mut subscriber, 2);
+        data.sort();
+        assert_eq!(data, ["1", "2"]);
+        for publisher in publishers {
+            publisher.join().expect("no panic");
+        }
+    });
+}
+
+#[test]
+fn eviction_against_poll() {
+    model(|| {
+        let hub = hub(1);
+        let mut subscriber = subscribe(&hub);
+        let publisher = thread::spawn(move || {
+            hub.try_publish("t", Event::data("1")).expect("open");
+            hub.try_publish("t", Event::data("2")).expect("open");
+        });
+        let data = read(&mut subscriber, 2);
+        assert_eq!(data[1], "2");
+        assert!(data[0] == "1" || data[0].contains("lagged"), "{data:?}");
+        publisher.join().expect("no panic");
+    });
+}
+
+#[test]
+fn close_against_publish_against_poll() {
+    model(|| {
+        let hub = hub(8);
+        let mut subscriber = subscribe(&hub);
+        let publisher = thread::spawn({
+            let hub = hub.clone();
+            move || match hub.try_publish("t", Event::data("1")) {
+                Ok(_) => true,
+                Err(PublishError::Closed) => false,
+                Err(error) => panic!("{error}"),
+            }
+        });
+        let closer = thread::spawn(move || hub.close());
+        let mut received = false;
+        while let Some(text) = block_on(next(&mut subscriber)) {
+            assert!(!received && text.ends_with("data: 1\n\n"), "{text:?}");
+            received = true;
+        }
+        assert_eq!(
+            publisher.join().expect("no panic"),
+            received,
+            "published is received"
+        );
+        closer.join().expect("no panic");
+    });
+}
+
+#[test]
+fn drop_against_publish_against_poll() {
+    model(|| {
+        let hub = hub(8);
+        let leaves = subscribe(&hub);
+        let mut stays = subscribe(&hub);
+        let leaver = thread::spawn(move || drop(leaves));
+        let publisher = thread::spawn({
+            let hub = hub.clone();
+            move || hub.try_publish("t", Event::data("1")).expect("open")
+        });
+        assert_eq!(read(&mut stays, 1), ["1"]);
+        leaver.join().expect("no panic");
+        publisher.join().expect("no panic");
+        drop(stays);
+        assert_eq!(hub.stats().subscribers, 0);
+    });
+}
+
+#[test]
+fn subscribe_against_publish() {
+    model(|| {
+        let hub = hub(8);
+        let first = hub.try_publish("t", Event::data("1")).expect("open");
+        let publisher = thread::spawn({
+            let hub = hub.clone();
+            move || hub.try_publish("t", Event::data("2")).expect("open")
+        });
+        // Whether it subscribes before or after the second event, it receives it once.
+        let mut subscriber = hub.subscribe("t").after(first).open().expect("open");
+        assert_eq!(read(&mut subscriber, 1), ["2"]);
+        publisher.join().expect("no panic");
+    });
+}
+
+#[test]
+fn the_wait_for_the_end_against_the_last_drop() {
+    model(|| {
+        let hub = hub(8);
+        let subscriber = subscribe(&hub);
+        let ended = hub.ended(std::time::Duration::from_secs(3_600));
+        hub.close();
+        drop(subscriber);
+        block_on(ended);
+    });
+}
