@@ -154,6 +154,7 @@ impl Broadcaster {
     /// # Errors
     ///
     /// See [`PublishError`].
+    #[allow(clippy::needless_pass_by_value)] // As `publish` takes it: an event is given away.
     pub fn try_publish(
         &self,
         topic: impl Into<Topic>,
@@ -204,7 +205,6 @@ impl Broadcaster {
     }
 
     /// An [`EventSource`](crate::EventSource) that is every subscriber of the topic.
-    #[must_use]
     pub fn topic(&self, topic: impl Into<Topic>) -> TopicSource {
         TopicSource::new(self.clone(), topic.into())
     }

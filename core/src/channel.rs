@@ -36,7 +36,6 @@ use crate::sync::Mutex;
 /// # Ok::<(), fanfare_core::SendError>(())
 /// # }).unwrap();
 /// ```
-#[must_use]
 pub fn channel(capacity: usize) -> (Client, ClientStream) {
     let queue = Arc::new(Mutex::new(Queue {
         capacity: capacity.max(1),

@@ -76,7 +76,6 @@ impl Gap {
     }
 
     /// The gap as it goes out, under the name that the broadcaster was given.
-    #[must_use]
     pub fn to_event(&self, name: EventName) -> Event {
         Event::data(self.to_string()).name(name)
     }

@@ -243,3 +243,40 @@ impl fmt::Display for LagPolicy {
         })
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::counting::locks_taken_by;
+    use crate::{Broadcaster, Event};
+    use std::task::{Wake, Waker};
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_poll_that_finds_nothing_takes_no_lock() {
+        let hub = Broadcaster::new();
+        let mut subscriber = hub.subscribe("t").open().expect("open");
+        let waker = Waker::from(Arc::new(Task));
+        let mut cx = Context::from_waker(&waker);
+        let mut poll = || Pin::new(&mut subscriber).poll_next(&mut cx);
+
+        assert!(poll().is_ready(), "the opening");
+        let first = locks_taken_by(|| assert!(poll().is_pending()));
+        assert_eq!(first, 1, "the first sleep leaves the task's waker");
+        assert_eq!(locks_taken_by(|| assert!(poll().is_pending())), 0);
+
+        for _ in 0..3 {
+            hub.try_publish("t", Event::data("x")).expect("open");
+            hub.try_publish("other", Event::data("x")).expect("open");
+            assert!(poll().is_ready());
+            // As hyper does: once to find that there is no more, once after its flush.
+            assert_eq!(locks_taken_by(|| assert!(poll().is_pending())), 0);
+            assert_eq!(locks_taken_by(|| assert!(poll().is_pending())), 0);
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::sync as imp;
 
 pub(crate) use imp::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use imp::MutexGuard;
+use std::sync::PoisonError;
 
 /// A mutex that shrugs off poison.
 ///
@@ -21,16 +22,14 @@ impl<T> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        #[cfg(test)]
+        #[cfg(all(test, not(loom)))]
         counting::LOCKS.with(|locks| locks.set(locks.get() + 1));
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How many locks this thread has taken: what "takes no lock" is tested with.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod counting {
     use std::cell::Cell;
 
