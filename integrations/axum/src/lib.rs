@@ -28,8 +28,11 @@
 //! ```no_run
 //! # use std::{future::Future, time::Duration};
 //! # use fanfare_core::Broadcaster;
-//! # async fn main(app: axum::Router, hub: Broadcaster, signal: impl Future<Output = ()> + Send + 'static)
-//! # -> std::io::Result<()> {
+//! # async fn serve(
+//! #     app: axum::Router,
+//! #     hub: Broadcaster,
+//! #     signal: impl Future<Output = ()> + Send + 'static,
+//! # ) -> std::io::Result<()> {
 //! let listener = fanfare_axum::bind("127.0.0.1:3000").await?;
 //! let server = axum::serve(listener, app).with_graceful_shutdown(hub.close_when(signal));
 //! tokio::select! {
