@@ -9,8 +9,7 @@
 //! `to waiting`: only the publish is timed, with 1,000, 10,000 and 100,000 tasks asleep. Between
 //! two of them all tasks run, untimed, until they have the event and sleep again. The others
 //! wake everyone on the publisher's thread; with more than about a thousand, fanfare leaves it
-//! to the thread behind its timer. Since a publish is short and what lies between is not, a
-//! sample makes at most `MAX_ROUNDS` of them and stands for as many as criterion asked for.
+//! to the thread behind its timer.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +17,6 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use fanfare_benches::{AsyncBroadcast, Contender, Executor, Fanfare, TokioBroadcast, TEXT};
 use fanfare_core::{Broadcaster, Event, Topic};
-
-/// How many times at most a sample publishes to those who wait.
-const MAX_ROUNDS: u64 = 20;
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -75,8 +71,7 @@ fn to_waiting<C: Contender>(group: &mut BenchmarkGroup<'_, WallTime>, tasks: usi
     group.bench_function(C::NAME, |bencher| {
         let contender = C::new();
         let mut executor = Executor::new(tasks, |tally| contender.follow(tally));
-        bencher.iter_custom(|asked_for| {
-            let rounds = asked_for.min(MAX_ROUNDS);
+        bencher.iter_custom(|rounds| {
             let mut total = Duration::ZERO;
             for _ in 0..rounds {
                 let start = Instant::now();
@@ -84,7 +79,7 @@ fn to_waiting<C: Contender>(group: &mut BenchmarkGroup<'_, WallTime>, tasks: usi
                 total += start.elapsed();
                 executor.run_until_delivered(bytes * tasks as u64);
             }
-            total.mul_f64(asked_for as f64 / rounds as f64)
+            total
         });
     });
 }

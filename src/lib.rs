@@ -71,3 +71,8 @@ pub use signal::{signal, Signal};
 #[cfg(feature = "stream")]
 #[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
 pub use async_stream::stream;
+
+/// The README's code, compiled.
+#[cfg(all(doctest, feature = "axum", feature = "stream"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,4 +1,78 @@
-//! Server-sent events on plain futures: one encoded log, many cursors.
+//! Broadcast server-sent events, with replay, on any async runtime.
+//!
+//! **Every subscriber receives a contiguous run of its topics' events, or is told in the stream
+//! exactly where the gap is.** This is the core of [fanfare](https://docs.rs/fanfare), on plain
+//! futures: it knows no runtime and no web framework.
+//!
+//! ```
+//! use fanfare_core::{Broadcaster, Event};
+//! use futures_lite::{future, StreamExt};
+//!
+//! let hub = Broadcaster::builder().history(1_000).build();
+//! # future::block_on(async {
+//! let first = hub.publish("prices", Event::data("1.07")).await?;
+//! let second = hub.publish("prices", Event::data("1.08")).await?;
+//!
+//! // A client returns, and says what it saw last.
+//! let mut body = hub.subscribe("prices").after(first).open()?;
+//! assert_eq!(body.next().await.unwrap(), "retry: 2000\n");
+//! assert_eq!(body.next().await.unwrap(), format!("id: {second}\ndata: 1.08\n\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # The path of an event
+//!
+//! ```text
+//! publish ─► encode ─► append to the log (an id is assigned) ─► wake ─► a cursor advances ─► body
+//! ```
+//!
+//! - [`Event`] is what the application writes, [`Topic`] what it is about; [`Topics`] selects some.
+//! - [`EventId`] is a place in the log, [`LastEventId`] where a client says it stopped.
+//! - [`Record`] is an event in the log, encoded once; [`History`] is the log that can be read again.
+//! - [`Broadcaster`] publishes, admits subscribers and closes; [`EventSource`] is the sink that a
+//!   producer is written against, whether a topic or one client ([`channel()`]) stands behind it.
+//! - [`Subscriber`] is one client's cursor, a stream of shared bytes; [`Gap`] tells it of a hole,
+//!   [`KeepAlive`] keeps it alive.
+//! - [`response`] is what a framework's response is made of, [`timer`] the only seam to a clock.
+//! - [`Decoder`] reads streams: the standard's parser, incremental and bounded.
+//!
+//! # Replay
+//!
+//! A subscriber is a cursor. Given a place, it starts strictly after it: with the next event if that
+//! is retained, else with a gap event and then everything that is. Live is a cursor at the tail, so
+//! there is no hand-off from replay to live.
+//!
+//! # Lagging
+//!
+//! Nobody waits for a slow client, and nothing is queued for it. It reads what it missed from the
+//! history; what was evicted meanwhile is announced by a gap event, or ends its stream, as the
+//! [`LagPolicy`] says. Memory is bounded by the history's limits, whatever clients do.
+//!
+//! # Closing
+//!
+//! [`Broadcaster::close`] ends every stream: what was published is delivered first, then a `retry`
+//! of its own for each client, then a clean end.
+//!
+//! # Cancel safety
+//!
+//! Every future and stream may be dropped at any point. An event is published or not, never half.
+//!
+//! # Pitfalls of server-sent events
+//!
+//! - A browser's `EventSource` gives up for ever on any status but 200; see [`WhenRefused`].
+//! - It only shows events whose name has a listener; one without a name is a `message`.
+//! - Over HTTP/1.1 a browser opens six connections per host, over all tabs. Many topics fit into
+//!   one stream.
+//! - Line breaks in data all come back as LF: the wire cannot tell them apart.
+//!
+//! # Features
+//!
+//! | name | what | default |
+//! |---|---|---|
+//! | `json` | `Event::json` | no |
+//! | `http-body` | `http_body::Body` for [`response::SseBody`] | no |
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 

@@ -238,8 +238,10 @@ fn port(line: &str) -> Option<u16> {
         .ok()
 }
 
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 11] = [
     "--headless=new",
+    "--window-size=1400,1170",
+    "--hide-scrollbars",
     // Containers mostly forbid what the sandbox is made of; the only page is our own.
     "--no-sandbox",
     "--disable-dev-shm-usage",

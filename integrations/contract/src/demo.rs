@@ -215,17 +215,17 @@ fn listening(line: &str) -> Option<SocketAddr> {
 fn binary(framework: &str) -> PathBuf {
     let package = format!("demo-{framework}");
     let test = env::current_exe().expect("a running test has a path");
-    let folder = test
+    // A test is in target/PROFILE/deps, a program in target/PROFILE.
+    let name = format!("{package}{}", env::consts::EXE_SUFFIX);
+    let binary = test
         .ancestors()
-        .nth(2)
-        .expect("a test is in target/PROFILE/deps");
-    let binary = folder.join(format!("{package}{}", env::consts::EXE_SUFFIX));
-    assert!(
-        binary.is_file(),
-        "there is no {}: build it with `cargo build -p {package}`",
-        binary.display()
-    );
-    binary
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(&name))
+        .find(|binary| binary.is_file());
+    binary.unwrap_or_else(|| {
+        panic!("there is no {name} beside this program: build it with `cargo build -p {package}`")
+    })
 }
 
 /// What a process writes, collected as it comes.
