@@ -1,4 +1,4 @@
-//! [`Gap`]: where a stream is not contiguous, said in the stream.
+//! [`Gap`]: where a stream is not contiguous, said in the stream; [`LagPolicy`]: what then.
 
 use std::fmt;
 
@@ -104,6 +104,31 @@ fn write_json_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
         }
     }
     f.write_str("\"")
+}
+
+/// What happens to a subscriber that has fallen behind what its topics retain.
+///
+/// It is always told, by a [`Gap`] or by the end of its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LagPolicy {
+    /// A gap event, then everything that is retained. It loses the least.
+    #[default]
+    Resume,
+    /// A gap event, then only what is published from now on. For streams whose events replace
+    /// one another.
+    SkipToLatest,
+    /// A `retry` and a clean end: the client comes back, says where it stopped, and is told.
+    Disconnect,
+}
+
+impl fmt::Display for LagPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resume => "resume",
+            Self::SkipToLatest => "skip to latest",
+            Self::Disconnect => "disconnect",
+        })
+    }
 }
 
 #[cfg(test)]

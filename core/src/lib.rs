@@ -77,26 +77,28 @@
 #![forbid(unsafe_code)]
 
 // In the order in which an event travels.
-pub mod broadcaster;
-mod channel;
-mod decode;
-mod encode;
-mod error;
 mod event;
-mod gap;
-pub mod history;
+mod encode;
+mod topic;
 mod id;
-mod keep_alive;
 mod record;
-pub mod response;
 mod source;
+pub mod broadcaster;
+pub mod history;
+mod wait;
 mod subscriber;
+mod gap;
+mod keep_alive;
+mod channel;
+pub mod response;
+
+// What they stand on.
+mod decode;
+mod error;
 mod sync;
 pub mod timer;
-mod topic;
-mod wait;
 
-pub use broadcaster::{Broadcaster, Subscribe};
+pub use broadcaster::{Broadcaster, Subscribe, TopicSource};
 pub use channel::{channel, Client, ClientStream};
 pub use decode::{DecodeError, Decoded, Decoder, Message};
 pub use error::{PublishError, Refused, RefusedReason, SendError, WhenRefused};
@@ -104,12 +106,12 @@ pub use error::{PublishError, Refused, RefusedReason, SendError, WhenRefused};
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use event::JsonError;
 pub use event::{Event, EventName, Id, InvalidId, InvalidName};
-pub use gap::{Gap, GapReason};
+pub use gap::{Gap, GapReason, LagPolicy};
 pub use history::{History, Retention};
 pub use id::{EventId, InvalidEventId, LastEventId};
 pub use keep_alive::KeepAlive;
 pub use record::Record;
 pub use response::EventStream;
-pub use source::{forward, EventSource, Forward, TopicSource};
-pub use subscriber::{LagPolicy, Subscriber};
+pub use source::{forward, EventSource, Forward};
+pub use subscriber::Subscriber;
 pub use topic::{InvalidTopic, Topic, Topics};

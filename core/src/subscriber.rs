@@ -1,6 +1,5 @@
 //! [`Subscriber`]: one client's cursor in the log.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,27 +7,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::broadcaster::Permit;
-use crate::gap::{Gap, GapReason};
+use crate::broadcaster::hub::Permit;
+use crate::gap::{Gap, GapReason, LagPolicy};
 use crate::history::{Batch, Fill, Start, View};
 use crate::keep_alive::Liveness;
 use crate::sync::Ordering;
 use crate::wait::Sleeper;
-
-/// What happens to a subscriber that has fallen behind what its topics retain.
-///
-/// It is always told, by a [`Gap`] or by the end of its stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum LagPolicy {
-    /// A gap event, then everything that is retained. It loses the least.
-    #[default]
-    Resume,
-    /// A gap event, then only what is published from now on. For streams whose events replace
-    /// one another.
-    SkipToLatest,
-    /// A `retry` and a clean end: the client comes back, says where it stopped, and is told.
-    Disconnect,
-}
 
 /// One client's cursor in the log: a stream of encoded bytes that are shared with every other
 /// subscriber at the same place.
@@ -231,16 +215,6 @@ impl Stream for Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.permit.hub.memory.leave(&self.view, &self.sleeper);
-    }
-}
-
-impl fmt::Display for LagPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Resume => "resume",
-            Self::SkipToLatest => "skip to latest",
-            Self::Disconnect => "disconnect",
-        })
     }
 }
 

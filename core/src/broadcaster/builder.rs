@@ -1,0 +1,177 @@
+//! [`Builder`]: what a broadcaster does, and why by default.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::hub::Hub;
+use super::Broadcaster;
+use crate::encode::write_retry_line;
+use crate::error::WhenRefused;
+use crate::event::EventName;
+use crate::gap::LagPolicy;
+use crate::history::{Memory, Retention, DEFAULT_MAX_TOPICS};
+use crate::keep_alive::KeepAlive;
+use crate::timer::{ThreadTimer, Timer};
+
+/// Chooses what a broadcaster does. Every default is one that a careful operator would choose;
+/// each says why.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct Builder {
+    retention: Retention,
+    lag: LagPolicy,
+    keep_alive: KeepAlive,
+    gap_name: EventName,
+    retry: Option<Duration>,
+    max_event_bytes: usize,
+    max_subscribers: usize,
+    max_per_key: usize,
+    max_topics: usize,
+    when_refused: WhenRefused,
+    timer: Arc<dyn Timer>,
+}
+
+/// How long clients wait before they return, where nothing else is said.
+pub(super) const DEFAULT_RETRY: Duration = Duration::from_secs(2);
+
+impl Builder {
+    /// How much of each topic is kept for those who return. By default 1,000 records and 1 MiB;
+    /// see [`Retention::new`].
+    pub fn history(mut self, retention: impl Into<Retention>) -> Self {
+        self.retention = retention.into();
+        self
+    }
+
+    /// What happens to a subscriber that falls behind what is kept. By default
+    /// [`LagPolicy::Resume`]: it loses the least, and is told.
+    pub fn on_lag(mut self, policy: LagPolicy) -> Self {
+        self.lag = policy;
+        self
+    }
+
+    /// What keeps idle streams alive. By default a comment every 15 seconds, which clears every
+    /// idle timeout that is usual between a server and a browser.
+    pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// How long clients wait before they reconnect, written in whole milliseconds. By default 2
+    /// seconds: soon enough that nobody notices, late enough that a server can restart.
+    ///
+    /// `None` writes no `retry` at all, for clients that mistake one for an event.
+    pub fn retry(mut self, retry: impl Into<Option<Duration>>) -> Self {
+        self.retry = retry.into();
+        self
+    }
+
+    /// The name of gap events. By default `gap`.
+    pub fn gap_name(mut self, name: impl Into<EventName>) -> Self {
+        self.gap_name = name.into();
+        self
+    }
+
+    /// The largest event, encoded, in bytes. By default 2 MiB: room for a text of 1 MiB, whose
+    /// lines each grow by a field name.
+    pub fn max_event_bytes(mut self, bytes: usize) -> Self {
+        self.max_event_bytes = bytes;
+        self
+    }
+
+    /// The most subscribers at once. By default there is no limit, since only you know how many
+    /// files your process may open; give it one below that.
+    pub fn max_subscribers(mut self, limit: usize) -> Self {
+        self.max_subscribers = limit;
+        self
+    }
+
+    /// The most subscribers at once with the same [key](super::Subscribe::key). By default no limit.
+    pub fn max_per_key(mut self, limit: usize) -> Self {
+        self.max_per_key = limit;
+        self
+    }
+
+    /// The most topics at once, so that whoever may name topics cannot fill the memory. By
+    /// default 100,000.
+    pub fn max_topics(mut self, limit: usize) -> Self {
+        self.max_topics = limit;
+        self
+    }
+
+    /// How a refused subscriber is answered over HTTP. By default with a status, which every
+    /// program understands; [`WhenRefused::Soft`] is for browsers.
+    pub fn when_refused(mut self, answer: WhenRefused) -> Self {
+        self.when_refused = answer;
+        self
+    }
+
+    /// The clock. By default [`ThreadTimer`].
+    pub fn timer(mut self, timer: impl Timer) -> Self {
+        self.timer = Arc::new(timer);
+        self
+    }
+
+    /// The broadcaster.
+    #[must_use]
+    pub fn build(self) -> Broadcaster {
+        let opening = match self.retry {
+            None => Bytes::from_static(b":\n"),
+            Some(retry) => {
+                let mut bytes = Vec::new();
+                write_retry_line(retry, &mut bytes);
+                bytes.into()
+            }
+        };
+        let settings = Settings {
+            lag: self.lag,
+            keep_alive_bytes: self.keep_alive.bytes(),
+            keep_alive: self.keep_alive,
+            gap_name: self.gap_name,
+            retry: self.retry,
+            opening,
+            max_event_bytes: self.max_event_bytes,
+            max_subscribers: self.max_subscribers,
+            max_per_key: self.max_per_key,
+            when_refused: self.when_refused,
+        };
+        let memory = Memory::with(self.retention, self.max_topics, self.timer);
+        Broadcaster(Arc::new(Hub::new(memory, settings)))
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            retention: Retention::new(),
+            lag: LagPolicy::default(),
+            keep_alive: KeepAlive::default(),
+            gap_name: EventName::from_static("gap"),
+            retry: Some(DEFAULT_RETRY),
+            max_event_bytes: 2 << 20,
+            max_subscribers: usize::MAX,
+            max_per_key: usize::MAX,
+            max_topics: DEFAULT_MAX_TOPICS,
+            when_refused: WhenRefused::default(),
+            timer: Arc::new(ThreadTimer),
+        }
+    }
+}
+
+/// What the builder was told.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) lag: LagPolicy,
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) keep_alive_bytes: Bytes,
+    pub(crate) gap_name: EventName,
+    pub(crate) retry: Option<Duration>,
+    /// What goes out with the headers: the `retry` field, which so rides on the first event's
+    /// block, or a comment.
+    pub(crate) opening: Bytes,
+    pub(super) max_event_bytes: usize,
+    pub(super) max_subscribers: usize,
+    pub(super) max_per_key: usize,
+    pub(super) when_refused: WhenRefused,
+}

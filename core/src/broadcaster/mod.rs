@@ -1,0 +1,270 @@
+//! [`Broadcaster`]: publish, subscribe, close.
+
+mod builder;
+pub(crate) mod hub;
+mod topic_source;
+mod subscribe;
+mod futures;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::hub::Hub;
+use crate::error::PublishError;
+use crate::event::Event;
+use crate::history::{Page, TopicStats};
+use crate::id::{EventId, LastEventId};
+use crate::record::Draft;
+use crate::sync::Ordering;
+use crate::topic::{Topic, Topics};
+
+pub use self::builder::Builder;
+pub use self::futures::{CloseWhen, Ended, Publish};
+pub use self::subscribe::Subscribe;
+pub use self::topic_source::TopicSource;
+
+/// One ordered log that everyone publishes to and follows.
+///
+/// It is a handle: cloning it is cheap, and all clones are the same broadcaster. A small one is
+/// cheap too; who minds that ids show how busy it is gives each tenant one of its own.
+///
+/// ```
+/// use fanfare_core::{Broadcaster, Event};
+/// use futures_lite::{future, StreamExt};
+///
+/// let hub = Broadcaster::builder().history(1_000).build();
+/// # future::block_on(async {
+/// let id = hub.publish("prices", Event::data("1.07").name("quote")).await?;
+///
+/// let mut subscriber = hub.subscribe("prices").from_oldest().open()?;
+/// assert_eq!(subscriber.next().await.unwrap(), "retry: 2000\n");
+/// assert_eq!(
+///     subscriber.next().await.unwrap(),
+///     format!("id: {id}\nevent: quote\ndata: 1.07\n\n"),
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Replay and live
+///
+/// A subscriber is a cursor in the log. Replay is a cursor that starts in the past, live is one
+/// at the tail, a slow client is one that is behind. There is no hand-off between them, and so
+/// none to get wrong.
+///
+/// # Lagging
+///
+/// A subscriber that reads more slowly than its topics are published to costs nobody anything:
+/// there is no queue per subscriber, and nobody waits. It reads what it missed from the history;
+/// what the history has evicted meanwhile is announced to it by a [`Gap`](crate::Gap), as the
+/// [`LagPolicy`](crate::LagPolicy) says.
+///
+/// # Closing
+///
+/// [`close`](Self::close) refuses new events and new subscribers. Each subscriber still gets
+/// what it has not read, then a `retry` of its own, then the end of its stream; it does not end
+/// later than its client reads. [`close_when`](Self::close_when) is made to be handed to a
+/// framework's graceful shutdown, and [`ended`](Self::ended) bounds it.
+#[derive(Clone)]
+pub struct Broadcaster(Arc<Hub>);
+
+impl Broadcaster {
+    /// A broadcaster with every default; see [`Builder`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Chooses what happens.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Publishes an event to everyone who follows the topic.
+    ///
+    /// The future is ready with the event's id once it can be replayed; it never waits for a
+    /// subscriber. In memory it is ready at once.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`]: the event was not published, and has no id.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens until the future is first polled; dropped before that, the event is not
+    /// published.
+    pub fn publish(&self, topic: impl Into<Topic>, event: Event) -> Publish {
+        Publish {
+            hub: self.clone(),
+            next: Some((topic.into(), event)),
+        }
+    }
+
+    /// [`publish`](Self::publish) for a thread without an executor.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`].
+    #[allow(clippy::needless_pass_by_value)] // As `publish` takes it: an event is given away.
+    pub fn try_publish(
+        &self,
+        topic: impl Into<Topic>,
+        event: Event,
+    ) -> Result<EventId, PublishError> {
+        self.publish_now(&topic.into(), &event)
+    }
+
+    fn publish_now(&self, topic: &Topic, event: &Event) -> Result<EventId, PublishError> {
+        let limit = self.0.settings.max_event_bytes;
+        let draft = Draft::new(event);
+        let size = draft.len();
+        if size > limit {
+            return Err(PublishError::TooLarge { size, limit });
+        }
+        let id = self.0.memory.append_draft(topic, draft)?;
+        if self.0.memory.retention().age.is_some() {
+            Hub::keep_ticking(&self.0);
+        }
+        Ok(id)
+    }
+
+    /// Follows topics: a literal, a parsed [`Topics`], or a [`Topic`].
+    ///
+    /// Does no I/O. Nothing happens until the subscription is opened, which a framework's `Sse`
+    /// does.
+    pub fn subscribe(&self, topics: impl Into<Topics>) -> Subscribe {
+        Subscribe::new(self.clone(), topics.into())
+    }
+
+    /// A page of the history: at most `limit` records after a place; from the oldest that is
+    /// retained if `after` is [`LastEventId::none`].
+    ///
+    /// This is what clients that poll read. For those that stay, [`subscribe`](Self::subscribe).
+    #[must_use]
+    pub fn replay(
+        &self,
+        topics: impl Into<Topics>,
+        after: impl Into<LastEventId>,
+        limit: usize,
+    ) -> Page {
+        self.0.memory.page(&topics.into(), &after.into(), limit)
+    }
+
+    /// An [`EventSource`](crate::EventSource) that is every subscriber of the topic.
+    pub fn topic(&self, topic: impl Into<Topic>) -> TopicSource {
+        TopicSource::new(self.clone(), topic.into())
+    }
+
+    /// Refuses new events and subscribers, and lets every stream end. Closing again does nothing.
+    pub fn close(&self) {
+        let hub = &self.0;
+        if hub.memory.close() {
+            *hub.closed_at.lock() = Some(hub.memory.timer().now());
+            hub.closed.store(true, Ordering::Release);
+            hub.memory.wake_all();
+            hub.ending.wake_all();
+        }
+    }
+
+    /// Whether it is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Closes when `signal` completes, and completes then.
+    ///
+    /// Made for `with_graceful_shutdown` and its like: it ends every stream that would otherwise
+    /// keep the server from ending.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the signal, it leaves the broadcaster open.
+    pub fn close_when<F: Future>(&self, signal: F) -> CloseWhen<F> {
+        CloseWhen {
+            signal,
+            hub: self.clone(),
+        }
+    }
+
+    /// Completes once the broadcaster is closed and either its last subscriber is gone, or
+    /// `grace` has passed since the close.
+    ///
+    /// A client that has stopped reading can keep its connection, and with it a server that
+    /// shuts down gracefully, for ever. Race the server against this, and it ends.
+    #[must_use = "futures do nothing unless awaited"]
+    pub fn ended(&self, grace: Duration) -> Ended {
+        let sleeper = self.0.ending.join();
+        Ended {
+            hub: self.clone(),
+            sleeper,
+            grace,
+            timed: None,
+        }
+    }
+
+    /// Whether anybody follows the topic now.
+    #[must_use]
+    pub fn has_subscribers(&self, topic: &Topic) -> bool {
+        self.0.memory.has_subscribers(topic)
+    }
+
+    /// What it holds and what it has done.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let hub = &self.0;
+        let memory = hub.memory.stats();
+        Stats {
+            subscribers: hub.subscribers.load(Ordering::Relaxed),
+            published: memory.published,
+            delivered: memory.delivered,
+            delivered_bytes: memory.delivered_bytes,
+            gaps: hub.counters.gaps.load(Ordering::Relaxed),
+            replayed: hub.counters.replayed.load(Ordering::Relaxed),
+            refused: hub.counters.refused.load(Ordering::Relaxed),
+            last: memory.last,
+            topics: memory.topics,
+        }
+    }
+}
+
+impl Default for Broadcaster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Broadcaster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broadcaster")
+            .field("subscribers", &self.0.subscribers.load(Ordering::Relaxed))
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a broadcaster holds and what it has done since it began.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Subscribers now.
+    pub subscribers: usize,
+    /// Events published.
+    pub published: u64,
+    /// Events handed to subscribers: one that a hundred received counts a hundred times.
+    pub delivered: u64,
+    /// Their encoded size, in bytes.
+    pub delivered_bytes: u64,
+    /// Gap events sent.
+    pub gaps: u64,
+    /// Events handed to subscribers before they first reached the tail.
+    pub replayed: u64,
+    /// Subscribers refused.
+    pub refused: u64,
+    /// The place of the newest event.
+    pub last: EventId,
+    /// What is held of each topic, in no order.
+    pub topics: Vec<(Topic, TopicStats)>,
+}
