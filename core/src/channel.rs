@@ -161,7 +161,7 @@ impl EventSource for Client {
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut queue = self.queue.lock();
-        if queue.gone {
+        if queue.gone || queue.ended {
             Poll::Ready(())
         } else {
             remember(&mut queue.producer, cx);

@@ -32,11 +32,14 @@ pub struct KeepAlive {
 /// Below this, keeping alive would be all that a server does.
 const SHORTEST: Duration = Duration::from_millis(10);
 
+/// Beyond this, nothing is kept alive; and clocks can count to it.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl KeepAlive {
-    /// A comment at least this often; at most every 10 ms.
+    /// A comment at least this often: from every 10 ms to once a day.
     pub fn every(interval: Duration) -> Self {
         Self {
-            interval: Some(interval.max(SHORTEST)),
+            interval: Some(interval.clamp(SHORTEST, LONGEST)),
             event: None,
         }
     }

@@ -110,8 +110,10 @@ impl Subscriber {
                 self.catching_up = false;
                 break;
             }
-            if let Some(batch) = self.view.batch(self.place, self.place.max(self.told)) {
-                return self.deliver(batch);
+            if self.told <= self.place {
+                if let Some(batch) = self.view.batch(self.place) {
+                    return self.deliver(batch);
+                }
             }
             match self
                 .permit

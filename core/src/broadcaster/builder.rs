@@ -137,7 +137,7 @@ impl Builder {
             when_refused: self.when_refused,
         };
         let memory = Memory::with(self.retention, self.max_topics, self.timer);
-        Broadcaster(Arc::new(Hub::new(memory, settings)))
+        Broadcaster::of(Hub::new(memory, settings))
     }
 }
 

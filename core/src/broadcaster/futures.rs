@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{ready, Context, Poll, Waker};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use super::hub::Hub;
 use super::Broadcaster;
 use crate::error::PublishError;
 use crate::event::Event;
@@ -62,7 +64,7 @@ impl<F: Future> Future for CloseWhen<F> {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Ended {
-    pub(super) hub: Broadcaster,
+    pub(super) hub: Arc<Hub>,
     pub(super) sleeper: Sleeper,
     pub(super) grace: Duration,
     /// Whom the timer wakes at the deadline, once it knows.
@@ -74,7 +76,7 @@ impl Future for Ended {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let hub = &this.hub.0;
+        let hub = &this.hub;
         // Marked before the look, which so cannot find old news.
         this.sleeper.mark(cx.waker());
         let closed_at = hub.is_closed().then(|| *hub.closed_at.lock()).flatten();
@@ -82,15 +84,17 @@ impl Future for Ended {
             return Poll::Pending;
         };
         let timer = hub.memory.timer();
-        let deadline = closed_at + this.grace;
-        if hub.subscribers.load(Ordering::Acquire) == 0 || timer.now() >= deadline {
+        // A grace that no clock can count to is one without end.
+        let deadline = closed_at.checked_add(this.grace);
+        let is_over = deadline.is_some_and(|deadline| timer.now() >= deadline);
+        if is_over || hub.subscribers.load(Ordering::Acquire) == 0 {
             return Poll::Ready(());
         }
-        if !this
+        let is_timed = this
             .timed
             .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        if let Some(deadline) = deadline.filter(|_| !is_timed) {
             this.timed = Some(cx.waker().clone());
             if timer.wake_at(deadline, cx.waker().clone()).is_err() {
                 // Without a timer there is no bound to keep but an early one.
@@ -103,6 +107,6 @@ impl Future for Ended {
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.hub.0.ending.leave(&self.sleeper);
+        self.hub.ending.leave(&self.sleeper);
     }
 }

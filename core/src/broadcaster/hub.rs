@@ -131,6 +131,16 @@ impl Hub {
         }
     }
 
+    /// Closes the log, then says so, then wakes everyone.
+    pub(super) fn close(&self) {
+        if self.memory.close() {
+            *self.closed_at.lock() = Some(self.memory.timer().now());
+            self.closed.store(true, Ordering::Release);
+            self.memory.wake_all();
+            self.ending.wake_all();
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -142,7 +152,11 @@ impl Hub {
     /// The reconnection time, give or take a half: those who leave together should not come
     /// back together.
     fn jittered_retry(&self) -> Duration {
-        let base = self.settings.retry.unwrap_or(DEFAULT_RETRY);
+        let base = self
+            .settings
+            .retry
+            .unwrap_or(DEFAULT_RETRY)
+            .min(LONGEST_RETRY);
         let draw = self
             .jitter
             .hash_one(self.jittered.fetch_add(1, Ordering::Relaxed));
@@ -162,31 +176,32 @@ impl Hub {
     /// Sees to it that one call of [`tick`](Self::tick) is scheduled, if there is anything to
     /// do for it.
     pub(super) fn keep_ticking(hub: &Arc<Self>) {
-        let Some(every) = hub.tick_interval() else {
+        let timer = hub.memory.timer();
+        let Some(next) = hub.next_tick(timer.now()) else {
             return;
         };
         if !hub.ticking.swap(true, Ordering::SeqCst) {
-            let timer = hub.memory.timer();
             let tick = Waker::from(Arc::new(Tick(Arc::downgrade(hub))));
-            if timer.wake_at(timer.now() + every, tick).is_err() {
+            if timer.wake_at(next, tick).is_err() {
                 hub.ticking.store(false, Ordering::Release);
             }
         }
     }
 
-    /// Half a keep-alive interval, so that a stream which was written to just after one tick is
-    /// not silent for two; a quarter of the age, if that is shorter.
-    fn tick_interval(&self) -> Option<Duration> {
+    /// The next beat or sweep, whichever comes first. Beats come twice in a keep-alive interval,
+    /// so that a stream which was written to just after one is not silent for two; sweeps four
+    /// times in the age.
+    fn next_tick(&self, now: Instant) -> Option<Instant> {
         let beat = self
             .settings
             .keep_alive
             .interval()
-            .map(|interval| interval / 2);
+            .map(|interval| *self.next_beat.lock().get_or_insert(now + interval / 2));
         let sweep = self
             .memory
             .retention()
             .age
-            .map(|age| (age / 4).max(SHORTEST_SWEEP));
+            .and_then(|age| now.checked_add((age / 4).max(SHORTEST_SWEEP)));
         match (beat, sweep) {
             (Some(beat), Some(sweep)) => Some(beat.min(sweep)),
             (one, other) => one.or(other),
@@ -194,18 +209,23 @@ impl Hub {
     }
 
     fn tick(hub: &Arc<Self>) {
+        // First of all: whoever publishes or subscribes from here on sees to the next tick.
+        hub.ticking.store(false, Ordering::SeqCst);
         let now = hub.memory.timer().now();
-        if let Some(interval) = hub.settings.keep_alive.interval() {
+        let is_beat = {
             let mut next_beat = hub.next_beat.lock();
-            if next_beat.map_or(true, |next| next <= now) {
-                *next_beat = Some(now + interval / 2);
-                drop(next_beat);
-                hub.beat.fetch_add(1, Ordering::SeqCst);
-                hub.memory.wake_all();
+            let is_beat = next_beat.is_some_and(|next| next <= now);
+            if is_beat {
+                // The next is counted from now on, if anybody is there for it.
+                *next_beat = None;
             }
+            is_beat
+        };
+        if is_beat {
+            hub.beat.fetch_add(1, Ordering::SeqCst);
+            hub.memory.wake_all();
         }
         let more_to_sweep = hub.memory.sweep();
-        hub.ticking.store(false, Ordering::SeqCst);
         if more_to_sweep || hub.subscribers.load(Ordering::SeqCst) > 0 {
             Self::keep_ticking(hub);
         }
@@ -233,3 +253,6 @@ impl Wake for Tick {
 
 /// Sweeping more often than this would not make anybody's history better.
 const SHORTEST_SWEEP: Duration = Duration::from_millis(10);
+
+/// The longest that anybody is asked to wait, so that its jitter can be counted.
+const LONGEST_RETRY: Duration = Duration::from_secs(24 * 60 * 60);

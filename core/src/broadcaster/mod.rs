@@ -67,10 +67,29 @@ pub use self::topic_source::TopicSource;
 /// what it has not read, then a `retry` of its own, then the end of its stream; it does not end
 /// later than its client reads. [`close_when`](Self::close_when) is made to be handed to a
 /// framework's graceful shutdown, and [`ended`](Self::ended) bounds it.
+///
+/// Dropping the last handle closes it too: nobody could publish any more.
 #[derive(Clone)]
-pub struct Broadcaster(Arc<Hub>);
+pub struct Broadcaster(Arc<Handle>);
+
+/// What the last clone of a [`Broadcaster`] drops. Subscribers hold the hub alone.
+struct Handle(Arc<Hub>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
 
 impl Broadcaster {
+    pub(crate) fn of(hub: Hub) -> Self {
+        Self(Arc::new(Handle(Arc::new(hub))))
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.0 .0
+    }
+
     /// A broadcaster with every default; see [`Builder`].
     #[must_use]
     pub fn new() -> Self {
@@ -117,15 +136,15 @@ impl Broadcaster {
     }
 
     fn publish_now(&self, topic: &Topic, event: &Event) -> Result<EventId, PublishError> {
-        let limit = self.0.settings.max_event_bytes;
+        let limit = self.hub().settings.max_event_bytes;
         let draft = Draft::new(event);
         let size = draft.len();
         if size > limit {
             return Err(PublishError::TooLarge { size, limit });
         }
-        let id = self.0.memory.append_draft(topic, draft)?;
-        if self.0.memory.retention().age.is_some() {
-            Hub::keep_ticking(&self.0);
+        let id = self.hub().memory.append_draft(topic, draft)?;
+        if self.hub().memory.retention().age.is_some() {
+            Hub::keep_ticking(self.hub());
         }
         Ok(id)
     }
@@ -149,7 +168,7 @@ impl Broadcaster {
         after: impl Into<LastEventId>,
         limit: usize,
     ) -> Page {
-        self.0.memory.page(&topics.into(), &after.into(), limit)
+        self.hub().memory.page(&topics.into(), &after.into(), limit)
     }
 
     /// An [`EventSource`](crate::EventSource) that is every subscriber of the topic.
@@ -159,19 +178,13 @@ impl Broadcaster {
 
     /// Refuses new events and subscribers, and lets every stream end. Closing again does nothing.
     pub fn close(&self) {
-        let hub = &self.0;
-        if hub.memory.close() {
-            *hub.closed_at.lock() = Some(hub.memory.timer().now());
-            hub.closed.store(true, Ordering::Release);
-            hub.memory.wake_all();
-            hub.ending.wake_all();
-        }
+        self.hub().close();
     }
 
     /// Whether it is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.hub().is_closed()
     }
 
     /// Closes when `signal` completes, and completes then.
@@ -196,9 +209,9 @@ impl Broadcaster {
     /// shuts down gracefully, for ever. Race the server against this, and it ends.
     #[must_use = "futures do nothing unless awaited"]
     pub fn ended(&self, grace: Duration) -> Ended {
-        let sleeper = self.0.ending.join();
+        let sleeper = self.hub().ending.join();
         Ended {
-            hub: self.clone(),
+            hub: Arc::clone(self.hub()),
             sleeper,
             grace,
             timed: None,
@@ -208,13 +221,13 @@ impl Broadcaster {
     /// Whether anybody follows the topic now.
     #[must_use]
     pub fn has_subscribers(&self, topic: &Topic) -> bool {
-        self.0.memory.has_subscribers(topic)
+        self.hub().memory.has_subscribers(topic)
     }
 
     /// What it holds and what it has done.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let hub = &self.0;
+        let hub = self.hub();
         let memory = hub.memory.stats();
         Stats {
             subscribers: hub.subscribers.load(Ordering::Relaxed),
@@ -239,7 +252,10 @@ impl Default for Broadcaster {
 impl fmt::Debug for Broadcaster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broadcaster")
-            .field("subscribers", &self.0.subscribers.load(Ordering::Relaxed))
+            .field(
+                "subscribers",
+                &self.hub().subscribers.load(Ordering::Relaxed),
+            )
             .field("is_closed", &self.is_closed())
             .finish_non_exhaustive()
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::hub::Hub;
 use super::Broadcaster;
 use crate::error::{Refused, RefusedReason};
+use crate::history::Begin;
 use crate::id::LastEventId;
 use crate::subscriber::Subscriber;
 use crate::topic::Topics;
@@ -17,15 +18,8 @@ use crate::topic::Topics;
 pub struct Subscribe {
     hub: Broadcaster,
     topics: Topics,
-    after: After,
+    begin: Begin,
     key: Option<Arc<str>>,
-}
-
-#[derive(Clone, Debug)]
-enum After {
-    Now,
-    Oldest,
-    Place(LastEventId),
 }
 
 impl Subscribe {
@@ -33,7 +27,7 @@ impl Subscribe {
         Self {
             hub,
             topics,
-            after: After::Now,
+            begin: Begin::Now,
             key: None,
         }
     }
@@ -41,17 +35,18 @@ impl Subscribe {
     /// Resumes strictly after the place that a client says it saw; from now on if it names none.
     pub fn after(mut self, last: impl Into<LastEventId>) -> Self {
         let last = last.into();
-        self.after = if last.is_none() {
-            After::Now
+        self.begin = if last.is_none() {
+            Begin::Now
         } else {
-            After::Place(last)
+            Begin::After(last)
         };
         self
     }
 
-    /// Begins with everything that is retained.
+    /// Begins with everything that is retained. A gap event comes first if that is not in one
+    /// piece, as when a loud topic has evicted what came after a quiet one's records.
     pub fn from_oldest(mut self) -> Self {
-        self.after = After::Oldest;
+        self.begin = Begin::Oldest;
         self
     }
 
@@ -67,19 +62,11 @@ impl Subscribe {
     ///
     /// [`Refused`], if a limit is reached or the broadcaster is closed.
     pub fn open(self) -> Result<Subscriber, Refused> {
-        let hub = self.hub.0;
+        let hub = Arc::clone(self.hub.hub());
         let permit = Hub::admit(&hub, self.key)?;
-        let (after, from_oldest) = match self.after {
-            After::Now => (LastEventId::none(), false),
-            After::Oldest => (LastEventId::none(), true),
-            After::Place(last) => (last, false),
-        };
-        let Ok(mut start) = hub.memory.start(self.topics, &after) else {
+        let Ok(start) = hub.memory.start(self.topics, &self.begin) else {
             return Err(hub.refuse(RefusedReason::Closing));
         };
-        if from_oldest {
-            (start.place, start.told) = (0, start.view.evicted());
-        }
         Hub::keep_ticking(&hub);
         Ok(Subscriber::new(permit, start))
     }

@@ -91,6 +91,17 @@ pub(crate) enum Fill {
     Nothing(u64),
 }
 
+/// Where a cursor is to begin.
+#[derive(Clone, Debug)]
+pub(crate) enum Begin {
+    /// At the tail.
+    Now,
+    /// With everything that is left.
+    Oldest,
+    /// Strictly after the place that a client says it stopped at.
+    After(LastEventId),
+}
+
 /// Where a cursor begins.
 pub(crate) struct Start {
     pub(crate) view: Arc<View>,
@@ -142,7 +153,12 @@ impl Memory {
         if log.closed {
             return Err(HistoryError::Closed);
         }
-        if log.windows.len() >= self.max_topics && !log.windows.contains_key(topic) {
+        // Topics that are only followed do not count: whoever may subscribe could use them up.
+        let is_new = log
+            .windows
+            .get(topic)
+            .map_or(true, |window| window.records.is_empty());
+        if is_new && log.recency.len() >= self.max_topics {
             return Err(HistoryError::TooManyTopics {
                 limit: self.max_topics,
             });
@@ -172,18 +188,17 @@ impl Memory {
         Ok(id)
     }
 
-    /// Where a cursor over `topics` begins for a client that says it stopped at `after`: at the
-    /// tail if it names no place.
-    pub(crate) fn start(&self, topics: Topics, after: &LastEventId) -> Result<Start, HistoryError> {
+    /// Where a cursor over `topics` begins.
+    pub(crate) fn start(&self, topics: Topics, begin: &Begin) -> Result<Start, HistoryError> {
         let mut log = self.log.lock();
         if log.closed {
             return Err(HistoryError::Closed);
         }
         let view = log.join(topics);
-        let (place, told, gap) = if after.is_none() {
-            (view.tail(), 0, None)
-        } else {
-            self.judge(after, log.last, view.evicted())
+        let (place, told, gap) = match begin {
+            Begin::Now => (view.tail(), 0, None),
+            Begin::Oldest => self.oldest(&log, view.topics(), view.evicted()),
+            Begin::After(last) => self.judge(last, log.last, view.evicted()),
         };
         // Nothing of this view lies between its tail and a later place: cursors that mean the
         // same stand at the same number, and so share what they are sent.
@@ -194,6 +209,16 @@ impl Memory {
             told,
             gap,
         })
+    }
+
+    /// The beginning of what is left, for a client that has seen nothing: a hole only if there
+    /// are records in front of it, as a quiet topic's may be before a loud one's.
+    fn oldest(&self, log: &Log, topics: &Topics, evicted: u64) -> (u64, u64, Option<Gap>) {
+        let first = log.after(topics, 0).next().map(|(_, stored)| stored.place);
+        let gap = first
+            .filter(|first| *first < evicted)
+            .map(|_| Gap::new(GapReason::Expired, None, self.id(evicted)));
+        (0, evicted, gap)
     }
 
     /// What a client that stopped at `after` has, and what it must be told: its place, the
@@ -232,11 +257,12 @@ impl Memory {
         let Some((_, first)) = pending.next() else {
             return Fill::Nothing(view.tail());
         };
+        let is_whole = evicted <= place && told <= place;
         let batch = |to, records, bytes| {
             Fill::Batch(Batch {
                 from: place,
                 to,
-                evicted,
+                is_whole,
                 records,
                 bytes,
             })
@@ -271,16 +297,17 @@ impl Memory {
     /// At most `limit` records of `topics` after `after`; from the oldest if it names no place.
     pub(crate) fn page(&self, topics: &Topics, after: &LastEventId, limit: usize) -> Page {
         let log = self.log.lock();
+        let evicted = log.evicted(topics);
         let (place, _, gap) = if after.is_none() {
-            (0, 0, None)
+            self.oldest(&log, topics, evicted)
         } else {
-            self.judge(after, log.last, log.evicted(topics))
+            self.judge(after, log.last, evicted)
         };
         let (records, last) = self.read(&log, topics, place, limit);
         Page {
             gap,
             records,
-            last: Some(self.id(last)),
+            last: self.id(last),
         }
     }
 
@@ -764,8 +791,8 @@ impl History for Memory {
     }
 
     fn tail(&self, after: Option<EventId>) -> BoxStream<'_, Result<Record, HistoryError>> {
-        let after = after.map_or_else(LastEventId::none, LastEventId::from);
-        Box::pin(Tail::new(self, &after))
+        let begin = after.map_or(Begin::Now, |id| Begin::After(id.into()));
+        Box::pin(Tail::new(self, &begin))
     }
 }
 
@@ -785,7 +812,7 @@ pub struct Tail<'a> {
 }
 
 impl<'a> Tail<'a> {
-    fn new(memory: &'a Memory, after: &LastEventId) -> Self {
+    fn new(memory: &'a Memory, begin: &Begin) -> Self {
         let mut tail = Self {
             memory,
             follows: None,
@@ -794,7 +821,7 @@ impl<'a> Tail<'a> {
             page: VecDeque::new().into_iter(),
             missed: false,
         };
-        if let Ok(start) = memory.start(Topics::all(), after) {
+        if let Ok(start) = memory.start(Topics::all(), begin) {
             let sleeper = start.view.waiters().join();
             tail.follows = Some((start.view, sleeper));
             (tail.place, tail.told, tail.missed) = (start.place, start.told, start.gap.is_some());

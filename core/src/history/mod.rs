@@ -17,7 +17,7 @@ use crate::topic::{Topic, Topics};
 mod memory;
 mod view;
 
-pub(crate) use memory::{Fill, Start, DEFAULT_MAX_TOPICS};
+pub(crate) use memory::{Begin, Fill, Start, DEFAULT_MAX_TOPICS};
 pub use memory::{Memory, Tail, TopicStats};
 pub(crate) use view::{Batch, View};
 
@@ -98,15 +98,15 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
 const _: Option<&dyn History> = None;
 
 /// A part of a history, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The hole in front of the records, if there is one.
     pub gap: Option<Gap>,
     /// The records.
     pub records: Vec<Record>,
     /// The place to ask for next. Nothing of these topics is left between the last record and
-    /// it. `None` while nothing was ever published.
-    pub last: Option<EventId>,
+    /// it.
+    pub last: EventId,
 }
 
 /// How much of each topic a history retains. Whatever limit is met first evicts the oldest.

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::time::Instant;
 
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::{Timer, Unscheduled};
@@ -44,10 +43,10 @@ pub(crate) struct View {
 pub(crate) struct Batch {
     /// Everything of the view after this place ...
     pub(crate) from: u64,
-    /// ... up to and including this one, ...
+    /// ... up to and including this one ...
     pub(crate) to: u64,
-    /// ... but for what had been evicted, up to here, when it was built.
-    pub(crate) evicted: u64,
+    /// ... and nothing of it had been evicted when it was built.
+    pub(crate) is_whole: bool,
     pub(crate) records: u64,
     pub(crate) bytes: Bytes,
 }
@@ -99,10 +98,13 @@ impl View {
         self.evicted.fetch_max(evicted, Ordering::AcqRel);
     }
 
-    /// What was built for a cursor at `from` that has been told of every hole up to `told`.
-    pub(crate) fn batch(&self, from: u64, told: u64) -> Option<Batch> {
+    /// What was built for a cursor at `from`, without a hole, for another that is in none.
+    ///
+    /// A cursor in a hole reads the log instead: it must not be given, from a batch of before
+    /// the eviction, what it was told is gone.
+    pub(crate) fn batch(&self, from: u64) -> Option<Batch> {
         let mut batches = self.batches.lock();
-        let fits = |batch: &&Batch| batch.from == from && batch.evicted <= told;
+        let fits = |batch: &&Batch| batch.from == from;
         let batch = batches.recent.iter().flatten().find(fits)?.clone();
         batches.count(&batch);
         Some(batch)
@@ -112,7 +114,7 @@ impl View {
     pub(crate) fn share(&self, batch: &Batch) {
         let mut batches = self.batches.lock();
         batches.count(batch);
-        if self.subscribers.load(Ordering::Relaxed) > 1 {
+        if batch.is_whole && self.subscribers.load(Ordering::Relaxed) > 1 {
             let next = batches.next;
             let old = batches
                 .recent
@@ -142,7 +144,7 @@ impl View {
             self.waiters.wake_all();
         } else if !self.handed_off.swap(true, Ordering::AcqRel) {
             let waker = Waker::from(Arc::clone(self));
-            if let Err(Unscheduled(waker)) = timer.wake_at(Instant::now(), waker) {
+            if let Err(Unscheduled(waker)) = timer.wake_at(timer.now(), waker) {
                 waker.wake();
             }
         }

@@ -1,6 +1,6 @@
 //! What the tests share: a client that reads, decodes and remembers, and short ways to say what
 //! it saw.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub)] // Each test file uses its part.
 
 use std::fmt;
 use std::future::Future;
@@ -97,7 +97,8 @@ impl Wake for Wakes {
 
 /// One poll, whoever is woken by it.
 pub fn poll_now<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
-    Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()))
+    let (_, waker) = Wakes::new();
+    Pin::new(stream).poll_next(&mut Context::from_waker(&waker))
 }
 
 /// What is there now. Fails if nothing is.

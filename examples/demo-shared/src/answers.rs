@@ -196,7 +196,7 @@ impl Demo {
         let events: Vec<Value> = page.records.iter().filter_map(event_json).collect();
         Reply::ok(json!({
             "events": events,
-            "last": page.last.map(|id| id.to_string()),
+            "last": page.last.to_string(),
             "gap": page.gap.as_ref().map(gap_json),
         }))
     }

@@ -1,0 +1,152 @@
+//! Each of these was broken once.
+
+mod support;
+
+use std::time::Duration;
+
+use fanfare_core::timer::ManualTimer;
+use fanfare_core::{Broadcaster, EventId, KeepAlive, LastEventId, Retention};
+use futures_lite::future;
+use support::{place, publish, publish_many, Client};
+
+/// A batch that others have read is remembered; retention may have evicted its records since.
+#[test]
+fn a_batch_that_was_shared_does_not_bring_evicted_records_back() {
+    let hub = Broadcaster::builder().history(1).build();
+    let mut early = Client::open(hub.subscribe("a"));
+    let _second = Client::open(hub.subscribe("a")); // One alone shares with nobody.
+    publish(&hub, "a"); // 1
+    assert_eq!(early.drain_brief(), "#1");
+    publish_many(&hub, "a", 9); // 2..=10, of which 10 is left
+    for (subscribe, expect) in [
+        (hub.subscribe("a").from_oldest(), "#10"),
+        (
+            hub.subscribe("a").after(EventId::new(7, 7)),
+            "gap:epoch>9 #10",
+        ),
+        (
+            hub.subscribe("a").after(place(&hub, 0)),
+            "gap:expired>9 #10",
+        ),
+    ] {
+        assert_eq!(Client::open(subscribe).drain_brief(), expect);
+    }
+}
+
+/// The same across topics, where the view's newest evicted place stays while older ones go.
+#[test]
+fn a_batch_that_was_shared_does_not_outlive_the_records_of_a_quiet_topic() {
+    let hub = Broadcaster::builder().history(1).build();
+    let _others: Vec<_> = (0..2).map(|_| Client::open(hub.subscribe("a,b"))).collect();
+    publish(&hub, "a"); // 1
+    publish_many(&hub, "b", 3); // 2..=4, of which 4 is left
+    let foreign = EventId::new(7, 7);
+    let mut early = Client::open(hub.subscribe("a,b").after(foreign));
+    assert_eq!(early.drain_brief(), "gap:epoch>3 #1 #4");
+    publish(&hub, "a"); // 5 evicts 1
+    let mut late = Client::open(hub.subscribe("a,b").after(foreign));
+    assert_eq!(late.drain_brief(), "gap:epoch>3 #4 #5");
+}
+
+/// The promise: contiguous, or told. What is left of a quiet topic lies before a hole of a loud
+/// one.
+#[test]
+fn from_oldest_over_several_topics_tells_of_the_hole_between_them() {
+    let hub = Broadcaster::builder().history(1).build();
+    publish(&hub, "quiet"); // 1
+    publish_many(&hub, "loud", 9); // 2..=10, of which 10 is left
+    let mut client = Client::open(hub.subscribe("loud,quiet").from_oldest());
+    let seen = client.drain_brief();
+    assert!(
+        seen.contains(">9"),
+        "2..=9 are missing without a word: {seen}"
+    );
+}
+
+#[test]
+fn an_idle_stream_is_never_silent_for_longer_than_the_interval_whatever_the_age() {
+    for age in [None, Some(1), Some(20), Some(26), Some(40), Some(600)] {
+        let timer = ManualTimer::new();
+        let mut retention = Retention::new();
+        if let Some(age) = age {
+            retention = retention.age(Duration::from_secs(age));
+        }
+        let hub = Broadcaster::builder()
+            .history(retention)
+            .keep_alive(KeepAlive::every(Duration::from_secs(15)))
+            .timer(timer.clone())
+            .build();
+        let mut client = Client::open(hub.subscribe("a"));
+        client.drain();
+        let mut silent = 0;
+        for second in 1..=300 {
+            timer.advance(Duration::from_secs(1));
+            silent = if client.drain().is_empty() {
+                silent + 1
+            } else {
+                0
+            };
+            assert!(silent <= 15, "age {age:?}: silent for long at {second}");
+        }
+    }
+}
+
+/// More than are woken by the publisher itself: their waking goes through the timer.
+#[test]
+fn very_many_subscribers_are_woken_on_any_clock() {
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder().timer(timer.clone()).build();
+    let mut clients: Vec<_> = (0..2_000)
+        .map(|_| Client::open(hub.subscribe("a")))
+        .collect();
+    for client in &mut clients {
+        client.drain();
+    }
+    publish(&hub, "a");
+    let woken = clients.iter().filter(|client| client.was_woken()).count();
+    assert_eq!(woken, 2_000);
+}
+
+#[test]
+fn a_grace_without_end_is_no_panic() {
+    let hub = Broadcaster::new();
+    let client = Client::open(hub.subscribe("a"));
+    hub.close();
+    let ended = hub.ended(Duration::MAX);
+    future::block_on(async {
+        let mut ended = std::pin::pin!(ended);
+        assert_eq!(future::poll_once(&mut ended).await, None);
+        drop(client);
+        ended.await;
+    });
+}
+
+#[test]
+fn an_interval_without_end_is_no_panic() {
+    let keep_alive = KeepAlive::every(Duration::MAX);
+    let hub = Broadcaster::builder().keep_alive(keep_alive).build();
+    let mut client = Client::open(hub.subscribe("a"));
+    assert_eq!(client.drain_brief(), "");
+}
+
+#[test]
+fn a_retry_without_end_is_no_panic() {
+    let hub = Broadcaster::builder().retry(Duration::MAX).build();
+    let mut client = Client::open(hub.subscribe("a"));
+    hub.close();
+    assert!(hub.subscribe("a").open().is_err());
+    assert_eq!(client.drain_brief(), "retry end");
+}
+
+#[test]
+fn the_page_of_an_empty_log_is_followed_by_everything() {
+    let hub = Broadcaster::new();
+    let page = hub.replay("all", LastEventId::none(), 10);
+    assert_eq!((page.gap, page.records.len()), (None, 0));
+    let first = hub
+        .try_publish("a", fanfare_core::Event::data("x"))
+        .expect("published");
+    let next = hub.replay("all", page.last, 10);
+    assert_eq!((next.gap, next.last), (None, first));
+    assert_eq!(next.records.len(), 1);
+}
