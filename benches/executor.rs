@@ -107,11 +107,6 @@ impl<F: Future<Output = ()>> Executor<F> {
         }
         any
     }
-
-    /// How many tasks there are.
-    pub fn tasks(&self) -> usize {
-        self.tasks.len()
-    }
 }
 
 /// Counts the bytes that an executor's tasks are delivered.

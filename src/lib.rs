@@ -5,6 +5,7 @@
 //! framework, its middleware and its executor.
 //!
 //! ```no_run
+//! use std::time::Duration;
 //! use axum::{extract::State, routing::get, Router};
 //! use fanfare::{axum::{LastEventId, PublishError, Sse}, Broadcaster, Event};
 //!
@@ -22,7 +23,9 @@
 //!     let hub = Broadcaster::builder().history(1_000).build();
 //!     let app = Router::new().route("/prices", get(prices).post(quote)).with_state(hub.clone());
 //!     let listener = fanfare::axum::bind("127.0.0.1:3000").await?;
-//!     axum::serve(listener, app).with_graceful_shutdown(hub.close_when(fanfare::signal())).await
+//!     let server =
+//!         axum::serve(listener, app).with_graceful_shutdown(hub.close_when(fanfare::signal()));
+//!     hub.serve(server, Duration::from_secs(1)).await
 //! }
 //! ```
 //!

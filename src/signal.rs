@@ -1,9 +1,10 @@
 //! [`signal`]: the wish of whoever runs the server that it ends.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Completes when the process is asked to end: by SIGINT (Ctrl-C) or SIGTERM, on any runtime.
@@ -31,14 +32,17 @@ pub fn signal() -> Signal {
     });
     Signal {
         state: Arc::clone(state),
+        place: None,
     }
 }
 
 /// The future of [`signal`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Signal {
     state: Arc<State>,
+    /// Where its waker is kept, once it has been polled.
+    place: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -47,36 +51,52 @@ struct State(Mutex<Received>);
 #[derive(Debug, Default)]
 struct Received {
     yes: bool,
-    wakers: Vec<Waker>,
+    places: u64,
+    wakers: HashMap<u64, Waker>,
 }
 
 impl State {
+    fn lock(&self) -> MutexGuard<'_, Received> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn receive(&self) {
         let wakers = {
-            let mut received = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut received = self.lock();
             received.yes = true;
             std::mem::take(&mut received.wakers)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_values().for_each(Waker::wake);
     }
 }
 
 impl Future for Signal {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut received = self.state.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let mut received = this.state.lock();
         if received.yes {
             return Poll::Ready(());
         }
-        if !received
-            .wakers
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            received.wakers.push(cx.waker().clone());
-        }
+        let place = *this.place.get_or_insert_with(|| {
+            received.places += 1;
+            received.places
+        });
+        let old = received.wakers.insert(place, cx.waker().clone());
+        // A waker's drop is foreign code: after the unlock.
+        drop(received);
+        drop(old);
         Poll::Pending
+    }
+}
+
+impl Drop for Signal {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let old = self.state.lock().wakers.remove(&place);
+            drop(old);
+        }
     }
 }
 

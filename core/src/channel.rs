@@ -120,7 +120,9 @@ impl Sink<Event> for Client {
         } else if queue.events < queue.capacity {
             Poll::Ready(Ok(()))
         } else {
-            remember(&mut queue.producer, cx);
+            let old = remember(&mut queue.producer, cx);
+            drop(queue);
+            drop(old);
             Poll::Pending
         }
     }
@@ -164,7 +166,9 @@ impl EventSource for Client {
         if queue.gone || queue.ended {
             Poll::Ready(())
         } else {
-            remember(&mut queue.producer, cx);
+            let old = remember(&mut queue.producer, cx);
+            drop(queue);
+            drop(old);
             Poll::Pending
         }
     }
@@ -190,7 +194,9 @@ impl Stream for ClientStream {
                 if queue.ended {
                     return Poll::Ready(None);
                 }
-                remember(&mut queue.response, cx);
+                let old = remember(&mut queue.response, cx);
+                drop(queue);
+                drop(old);
                 return Poll::Pending;
             }
             queue.events = 0;
@@ -213,12 +219,16 @@ impl Drop for ClientStream {
     }
 }
 
-fn remember(place: &mut Option<Waker>, cx: &Context<'_>) {
-    if !place
+/// Leaves the task's waker, and returns the one that was there: a waker's drop is foreign code,
+/// and has to wait for the unlock.
+fn remember(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    if place
         .as_ref()
         .is_some_and(|waker| waker.will_wake(cx.waker()))
     {
-        *place = Some(cx.waker().clone());
+        None
+    } else {
+        place.replace(cx.waker().clone())
     }
 }
 

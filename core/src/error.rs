@@ -162,6 +162,7 @@ pub enum RefusedReason {
 
 /// How a refusal is answered over HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum WhenRefused {
     /// With a status that says so, and `Retry-After`: 503, or 429 when it is the key's own limit.
     ///

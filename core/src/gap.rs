@@ -110,6 +110,7 @@ fn write_json_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 ///
 /// It is always told, by a [`Gap`] or by the end of its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LagPolicy {
     /// A gap event, then everything that is retained. It loses the least.
     #[default]
@@ -117,7 +118,8 @@ pub enum LagPolicy {
     /// A gap event, then only what is published from now on. For streams whose events replace
     /// one another.
     SkipToLatest,
-    /// A `retry` and a clean end: the client comes back, says where it stopped, and is told.
+    /// A gap event, a `retry` and a clean end: the client comes back, and is told once more of
+    /// what it missed since the last id it has.
     Disconnect,
 }
 

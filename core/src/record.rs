@@ -82,9 +82,9 @@ impl Draft {
         Self { block, room, head }
     }
 
-    /// The length of the record without its id, in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.block.len() - self.room + self.head.len()
+    /// The length that the record of an event will have without its id, in bytes.
+    pub(crate) fn len_of(event: &Event) -> usize {
+        head_len(event) + tail_len(event)
     }
 
     pub(crate) fn seal(mut self, id: EventId) -> Bytes {

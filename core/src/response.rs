@@ -342,7 +342,10 @@ impl Pulse {
     fn notify(&self, waker: &Waker) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if !task.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *task = Some(waker.clone());
+            let old = task.replace(waker.clone());
+            // A waker's drop is foreign code: after the unlock.
+            drop(task);
+            drop(old);
         }
     }
 
@@ -379,6 +382,9 @@ impl Wake for Pulse {
 /// The largest piece that several events are joined to, in bytes.
 const MAX_PIECE: usize = 32 * 1024;
 
+/// The most events that are joined, also of those that write nothing.
+const MAX_EVENTS: usize = 1_024;
+
 pin_project! {
     /// Encodes whatever is ready as one piece.
     struct Encode<S> {
@@ -394,7 +400,12 @@ impl<S: Stream<Item = Event>> Stream for Encode<S> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut this = self.project();
         let mut piece = Vec::new();
+        let mut budget = MAX_EVENTS;
         while !*this.ended && piece.len() < MAX_PIECE {
+            if budget == 0 {
+                break;
+            }
+            budget -= 1;
             match this.stream.as_mut().poll_next(cx) {
                 Poll::Ready(Some(event)) => encode_into(&event, &mut piece),
                 Poll::Ready(None) => *this.ended = true,
@@ -402,11 +413,14 @@ impl<S: Stream<Item = Event>> Stream for Encode<S> {
                 Poll::Pending => break,
             }
         }
-        // Empty only at the end: what is not ended was either pending or has written something.
-        Poll::Ready(if piece.is_empty() {
-            None
+        if !piece.is_empty() {
+            Poll::Ready(Some(piece.into()))
+        } else if *this.ended {
+            Poll::Ready(None)
         } else {
-            Some(piece.into())
-        })
+            // Ready all the time with nothing on the wire: others first.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
     }
 }

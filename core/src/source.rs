@@ -246,7 +246,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
+        for _ in 0..MAX_STREAK {
             let mut source = Pin::new(&mut *this.source);
             if *this.ended {
                 return source.poll_flush(cx);
@@ -265,5 +265,10 @@ where
                 None => *this.ended = true,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
+
+/// How many events are sent before others get their turn.
+const MAX_STREAK: usize = 128;

@@ -53,6 +53,8 @@ pub struct Subscriber {
 enum Phase {
     Opening,
     Following,
+    /// Told of the gap that its stream ends for.
+    Ending,
     Ended,
 }
 
@@ -60,6 +62,8 @@ enum Phase {
 enum Next {
     Bytes(Bytes),
     Nothing,
+    /// Nothing yet, and more to look at: others first.
+    More,
     End,
 }
 
@@ -88,6 +92,7 @@ impl Subscriber {
     fn next(&mut self) -> Next {
         match self.phase {
             Phase::Ended => return Next::End,
+            Phase::Ending => return self.end(),
             Phase::Opening => {
                 self.phase = Phase::Following;
                 return self.send(self.permit.hub.settings.opening.clone());
@@ -127,6 +132,10 @@ impl Subscriber {
                 }
                 // Evicted since the look above: the next look sees it.
                 Fill::Evicted => {}
+                Fill::Skipped(place) => {
+                    self.place = place;
+                    return Next::More;
+                }
                 Fill::Nothing(tail) => self.place = tail,
             }
         }
@@ -159,9 +168,6 @@ impl Subscriber {
     fn lag(&mut self) -> Next {
         let hub = &self.permit.hub;
         let policy = hub.settings.lag;
-        if policy == LagPolicy::Disconnect {
-            return self.end();
-        }
         let from = hub.memory.id(self.place).to_string();
         let to = match policy {
             LagPolicy::SkipToLatest => {
@@ -171,10 +177,20 @@ impl Subscriber {
             LagPolicy::Resume | LagPolicy::Disconnect => self.view.evicted(),
         };
         self.told = to;
+        if policy == LagPolicy::Disconnect {
+            // Told first: a client that has no id yet could not say where it stopped.
+            self.phase = Phase::Ending;
+        }
         let gap = Gap::new(GapReason::Lagged, Some(&from), hub.memory.id(to));
         hub.counters.gaps.fetch_add(1, Ordering::Relaxed);
         let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
         self.send(bytes)
+    }
+
+    fn yield_to_others(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        self.streak = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The server ends the stream: when to come back, then nothing more.
@@ -190,9 +206,7 @@ impl Stream for Subscriber {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let this = &mut *self;
         if this.streak >= MAX_STREAK {
-            this.streak = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            return this.yield_to_others(cx);
         }
         let mut marked = false;
         loop {
@@ -202,6 +216,7 @@ impl Stream for Subscriber {
                     return Poll::Ready(Some(bytes));
                 }
                 Next::End => return Poll::Ready(None),
+                Next::More => return this.yield_to_others(cx),
                 Next::Nothing => this.streak = 0,
             }
             // What was looked at while marked cannot be old news: look, mark, look again. A mark

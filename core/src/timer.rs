@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 /// Tells the time and calls back at a time.
 ///
-/// One call at a time is outstanding for a whole broadcaster, however many subscribers it has:
-/// for keep-alives, for the age of its history, and to wake very many subscribers at once on
-/// another thread than the publisher's.
+/// A broadcaster has one call outstanding for its keep-alives and the age of its history, however
+/// many subscribers it has, and makes one more to have very many subscribers woken on another
+/// thread than the publisher's. A stream that is no subscriber's has one of its own.
 ///
 /// The default is [`ThreadTimer`]: one thread for the whole process, started when first needed.
 /// Implement it to use your runtime's clock instead, or take [`ManualTimer`] in tests.

@@ -56,6 +56,7 @@ impl Topic {
     /// If the literal is not a topic: the first run shows it. Text from outside goes through
     /// [`Topic::new`].
     #[must_use]
+    #[track_caller]
     pub fn from_static(literal: &'static str) -> Self {
         match Self::new(literal) {
             Ok(topic) => topic,
@@ -72,6 +73,7 @@ impl Topic {
 
 impl From<&'static str> for Topic {
     /// See [`Topic::from_static`].
+    #[track_caller]
     fn from(literal: &'static str) -> Self {
         Self::from_static(literal)
     }
@@ -251,10 +253,26 @@ impl From<&'static str> for Topics {
     ///
     /// If the literal is not a selection: the first run shows it. Text from outside goes
     /// through [`str::parse`].
+    #[track_caller]
     fn from(literal: &'static str) -> Self {
         match literal.parse() {
             Ok(topics) => topics,
             Err(error) => panic!("{literal:?} does not select topics: {error}"),
+        }
+    }
+}
+
+impl<const N: usize> From<[&'static str; N]> for Topics {
+    /// Several literals at once.
+    ///
+    /// # Panics
+    ///
+    /// As from one literal, and if there is none.
+    #[track_caller]
+    fn from(literals: [&'static str; N]) -> Self {
+        match literals.join(",").parse() {
+            Ok(topics) => topics,
+            Err(error) => panic!("{literals:?} do not select topics: {error}"),
         }
     }
 }

@@ -311,6 +311,8 @@ struct Follower {
     selection: usize,
     is_open: bool,
     is_asleep: bool,
+    /// It was told of the gap that its stream ends for.
+    is_ending: bool,
     /// What `Last-Event-ID` it came with: what it says as long as it has seen nothing.
     came_with: LastEventId,
     /// It has everything up to here, ...
@@ -362,6 +364,7 @@ impl Follower {
             selection,
             is_open: false,
             is_asleep: false,
+            is_ending: false,
             came_with,
             place,
             told,
@@ -417,15 +420,15 @@ impl Follower {
             Expect::End
         } else if !self.is_open {
             Expect::Opening
+        } else if self.is_ending {
+            Expect::Disconnect
         } else if self.gap.is_some() {
             Expect::Gap
         } else if evicted > self.place.max(self.told) {
-            match self.policy {
-                LagPolicy::Resume => Expect::Lagged(evicted),
-                LagPolicy::SkipToLatest => {
-                    Expect::Lagged(log.ever(self.selection, 0, log.last()).last().unwrap_or(0))
-                }
-                LagPolicy::Disconnect => Expect::Disconnect,
+            if self.policy == LagPolicy::SkipToLatest {
+                Expect::Lagged(log.ever(self.selection, 0, log.last()).last().unwrap_or(0))
+            } else {
+                Expect::Lagged(evicted)
             }
         } else {
             Expect::SomeOf(log.retained_after(self.selection, self.place))
@@ -452,6 +455,7 @@ impl Follower {
                 let between = log.ever(self.selection, places.0, places.1).count();
                 assert_eq!(between, 0, "{from} for {}", self.place);
                 self.told = expect;
+                self.is_ending = self.policy == LagPolicy::Disconnect;
                 if self.policy == LagPolicy::SkipToLatest {
                     self.place = expect;
                 }

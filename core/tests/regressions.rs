@@ -150,3 +150,134 @@ fn the_page_of_an_empty_log_is_followed_by_everything() {
     assert_eq!((next.gap, next.last), (None, first));
     assert_eq!(next.records.len(), 1);
 }
+
+#[test]
+fn topics_that_are_only_followed_leave_room_for_those_that_are_published_to() {
+    let hub = Broadcaster::builder().max_topics(10).build();
+    let names: Vec<String> = (0..64).map(|i| format!("followed{i}")).collect();
+    let topics: fanfare_core::Topics = names.join(",").parse().expect("a selection");
+    let _follower = hub.subscribe(topics).open().expect("admitted");
+    publish(&hub, "news");
+}
+
+#[test]
+fn one_topic_too_many_takes_the_place_of_the_oldest_that_nobody_names() {
+    let hub = Broadcaster::builder().max_topics(2).build();
+    let _wide = hub.subscribe("all").open().expect("admitted");
+    let named = hub.subscribe("named").open().expect("admitted");
+    publish(&hub, "named"); // 1
+    publish(&hub, "old"); // 2
+    publish(&hub, "new"); // 3
+    let mut held: Vec<_> = hub
+        .stats()
+        .topics
+        .into_iter()
+        .filter(|(_, t)| t.records > 0)
+        .collect();
+    held.sort_by_key(|(topic, _)| topic.clone());
+    let held: Vec<_> = held.iter().map(|(topic, _)| topic.as_str()).collect();
+    assert_eq!(held, ["named", "new"]);
+    let mut back = Client::open(
+        hub.subscribe("old")
+            .after(hub.replay("named", LastEventId::none(), 1).records[0].id()),
+    );
+    assert_eq!(
+        back.drain_brief(),
+        "gap:expired>2",
+        "who comes back for it is told"
+    );
+
+    let _also_named = hub.subscribe("new").open().expect("admitted");
+    let refused = hub
+        .try_publish("third", fanfare_core::Event::data("x"))
+        .expect_err("no room");
+    assert!(refused.is_retryable());
+    drop(named);
+    publish(&hub, "third");
+}
+
+#[test]
+fn all_topics_together_are_bounded_too() {
+    let hub = Broadcaster::builder().max_history_bytes(10_000).build();
+    for i in 0..100 {
+        let topic = fanfare_core::Topic::new(format!("topic{i}")).expect("a topic");
+        hub.try_publish(topic, fanfare_core::Event::data("x".repeat(1_000)))
+            .expect("published");
+    }
+    let held: usize = hub
+        .stats()
+        .topics
+        .iter()
+        .map(|(_, topic)| topic.bytes)
+        .sum();
+    assert!((8_000..=10_000).contains(&held), "{held}");
+}
+
+#[test]
+fn a_history_of_its_own_knows_its_age() {
+    use fanfare_core::history::{History, Memory};
+    let memory = Memory::new(Retention::new().age(Duration::from_millis(1)));
+    let topic = fanfare_core::Topic::from_static("a");
+    let page = futures_lite::future::block_on(async {
+        memory
+            .append(&topic, &fanfare_core::Event::data("x"))
+            .await
+            .expect("appended");
+        let appended = std::time::Instant::now();
+        while appended.elapsed() < Duration::from_millis(2) {
+            std::thread::yield_now();
+        }
+        memory
+            .replay(&fanfare_core::Topics::all(), &LastEventId::none(), 10)
+            .await
+    });
+    assert_eq!(page.expect("a page").records.len(), 0);
+}
+
+#[test]
+fn a_task_that_only_its_waker_holds_may_own_the_other_end() {
+    use fanfare_core::{channel, ClientStream, EventSource};
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Wake, Waker};
+
+    struct Task(#[allow(dead_code)] Mutex<Option<ClientStream>>);
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (mut client, stream) = channel(1);
+    let owner = Waker::from(Arc::new(Task(Mutex::new(Some(stream)))));
+    assert!(client
+        .poll_closed(&mut Context::from_waker(&owner))
+        .is_pending());
+    drop(owner);
+    // Replaces, and so drops, the waker, the task, and with it the stream.
+    let other = Waker::from(Arc::new(Task(Mutex::new(None))));
+    let mut cx = Context::from_waker(&other);
+    assert!(client.poll_closed(&mut cx).is_pending());
+    assert!(client.poll_closed(&mut cx).is_ready(), "the stream is gone");
+}
+
+#[test]
+fn a_wide_selection_that_finds_little_lets_others_have_their_turn() {
+    let hub = Broadcaster::builder().history(100_000).build();
+    let first = publish(&hub, "start");
+    for _ in 0..10_000 {
+        hub.try_publish("loud", fanfare_core::Event::data("x"))
+            .expect("published");
+    }
+    hub.try_publish("quiet.one", fanfare_core::Event::data("x"))
+        .expect("published");
+    let mut client = Client::open(hub.subscribe("quiet.*").after(first));
+    let mut polls = 0;
+    loop {
+        polls += 1;
+        match client.poll() {
+            std::task::Poll::Ready(seen) if !seen.is_empty() => break,
+            _ => assert!(polls < 100),
+        }
+    }
+    assert!(
+        polls > 3,
+        "{polls} polls for 10,000 records that are not its own"
+    );
+}

@@ -11,7 +11,7 @@ use crate::encode::write_retry_line;
 use crate::error::WhenRefused;
 use crate::event::EventName;
 use crate::gap::LagPolicy;
-use crate::history::{Memory, Retention, DEFAULT_MAX_TOPICS};
+use crate::history::{Limits, Memory, Retention};
 use crate::keep_alive::KeepAlive;
 use crate::timer::{ThreadTimer, Timer};
 
@@ -29,9 +29,12 @@ pub struct Builder {
     max_subscribers: usize,
     max_per_key: usize,
     max_topics: usize,
+    max_history_bytes: usize,
     when_refused: WhenRefused,
     timer: Arc<dyn Timer>,
 }
+
+const LIMITS: Limits = Limits::new(Retention::new());
 
 /// How long clients wait before they return, where nothing else is said.
 pub(super) const DEFAULT_RETRY: Duration = Duration::from_secs(2);
@@ -93,10 +96,22 @@ impl Builder {
         self
     }
 
-    /// The most topics at once, so that whoever may name topics cannot fill the memory. By
-    /// default 100,000.
+    /// The most topics with a history at once, so that whoever may name topics cannot fill the
+    /// memory. By default 16,384.
+    ///
+    /// One more takes the place of the topic with the oldest record that no subscriber names;
+    /// who comes back for that is told of a gap. If each is named by a subscriber, the event is
+    /// refused. Topics that are followed and have no history do not count:
+    /// [`max_subscribers`](Self::max_subscribers) bounds those.
     pub fn max_topics(mut self, limit: usize) -> Self {
         self.max_topics = limit;
+        self
+    }
+
+    /// The most bytes that the history of all topics takes together: beyond it the oldest
+    /// records of all go first. By default 256 MiB.
+    pub fn max_history_bytes(mut self, bytes: usize) -> Self {
+        self.max_history_bytes = bytes;
         self
     }
 
@@ -136,7 +151,12 @@ impl Builder {
             max_per_key: self.max_per_key,
             when_refused: self.when_refused,
         };
-        let memory = Memory::with(self.retention, self.max_topics, self.timer);
+        let limits = Limits {
+            retention: self.retention,
+            topics: self.max_topics,
+            bytes: self.max_history_bytes,
+        };
+        let memory = Memory::with(limits, self.timer);
         Broadcaster::of(Hub::new(memory, settings))
     }
 }
@@ -152,7 +172,8 @@ impl Default for Builder {
             max_event_bytes: 2 << 20,
             max_subscribers: usize::MAX,
             max_per_key: usize::MAX,
-            max_topics: DEFAULT_MAX_TOPICS,
+            max_topics: LIMITS.topics,
+            max_history_bytes: LIMITS.bytes,
             when_refused: WhenRefused::default(),
             timer: Arc::new(ThreadTimer),
         }

@@ -87,7 +87,7 @@ impl Future for Ended {
         // A grace that no clock can count to is one without end.
         let deadline = closed_at.checked_add(this.grace);
         let is_over = deadline.is_some_and(|deadline| timer.now() >= deadline);
-        if is_over || hub.subscribers.load(Ordering::Acquire) == 0 {
+        if is_over || hub.subscribers.load(Ordering::SeqCst) == 0 {
             return Poll::Ready(());
         }
         let is_timed = this
@@ -108,5 +108,28 @@ impl Future for Ended {
 impl Drop for Ended {
     fn drop(&mut self) {
         self.hub.ending.leave(&self.sleeper);
+    }
+}
+
+pin_project! {
+    /// The future of [`Broadcaster::serve`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Serve<S> {
+        #[pin]
+        pub(super) server: S,
+        pub(super) ended: Ended,
+    }
+}
+
+impl<S: Future<Output = Result<(), E>>, E> Future for Serve<S> {
+    type Output = Result<(), E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.server.poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => Pin::new(this.ended).poll(cx).map(Ok),
+        }
     }
 }

@@ -63,7 +63,8 @@ impl Drop for Permit {
                 }
             }
         }
-        if self.hub.subscribers.fetch_sub(1, Ordering::AcqRel) == 1 && self.hub.is_closed() {
+        // `SeqCst`, with the loads in `Ended`: either it sees the last one gone, or is woken.
+        if self.hub.subscribers.fetch_sub(1, Ordering::SeqCst) == 1 && self.hub.is_closed() {
             self.hub.ending.wake_all();
         }
     }
@@ -110,12 +111,12 @@ impl Hub {
         };
         if let Some(key) = key.filter(|_| hub.settings.max_per_key < usize::MAX) {
             let mut keys = hub.keys.lock();
-            let count = keys.entry(Arc::clone(&key)).or_insert(0);
-            if *count >= hub.settings.max_per_key {
+            let count = keys.get(&key).copied().unwrap_or(0);
+            if count >= hub.settings.max_per_key {
                 drop(keys);
                 return Err(hub.refuse(RefusedReason::KeyFull));
             }
-            *count += 1;
+            keys.insert(Arc::clone(&key), count + 1);
             permit.key = Some(key);
         }
         Ok(permit)
@@ -135,14 +136,14 @@ impl Hub {
     pub(super) fn close(&self) {
         if self.memory.close() {
             *self.closed_at.lock() = Some(self.memory.timer().now());
-            self.closed.store(true, Ordering::Release);
+            self.closed.store(true, Ordering::SeqCst);
             self.memory.wake_all();
             self.ending.wake_all();
         }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn beat(&self) -> u64 {
@@ -176,6 +177,9 @@ impl Hub {
     /// Sees to it that one call of [`tick`](Self::tick) is scheduled, if there is anything to
     /// do for it.
     pub(super) fn keep_ticking(hub: &Arc<Self>) {
+        if hub.ticking.load(Ordering::SeqCst) {
+            return;
+        }
         let timer = hub.memory.timer();
         let Some(next) = hub.next_tick(timer.now()) else {
             return;
@@ -199,8 +203,7 @@ impl Hub {
             .map(|interval| *self.next_beat.lock().get_or_insert(now + interval / 2));
         let sweep = self
             .memory
-            .retention()
-            .age
+            .age()
             .and_then(|age| now.checked_add((age / 4).max(SHORTEST_SWEEP)));
         match (beat, sweep) {
             (Some(beat), Some(sweep)) => Some(beat.min(sweep)),

@@ -7,7 +7,7 @@ mod subscribe;
 mod futures;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::sync::Ordering;
 use crate::topic::{Topic, Topics};
 
 pub use self::builder::Builder;
-pub use self::futures::{CloseWhen, Ended, Publish};
+pub use self::futures::{CloseWhen, Ended, Publish, Serve};
 pub use self::subscribe::Subscribe;
 pub use self::topic_source::TopicSource;
 
@@ -106,6 +106,9 @@ impl Broadcaster {
     /// The future is ready with the event's id once it can be replayed; it never waits for a
     /// subscriber. In memory it is ready at once.
     ///
+    /// An event without data only moves the client's place, and some clients do not honour
+    /// that: publish events that have data.
+    ///
     /// # Errors
     ///
     /// See [`PublishError`]: the event was not published, and has no id.
@@ -114,6 +117,7 @@ impl Broadcaster {
     ///
     /// Nothing happens until the future is first polled; dropped before that, the event is not
     /// published.
+    #[track_caller]
     pub fn publish(&self, topic: impl Into<Topic>, event: Event) -> Publish {
         Publish {
             hub: self.clone(),
@@ -137,13 +141,12 @@ impl Broadcaster {
 
     fn publish_now(&self, topic: &Topic, event: &Event) -> Result<EventId, PublishError> {
         let limit = self.hub().settings.max_event_bytes;
-        let draft = Draft::new(event);
-        let size = draft.len();
+        let size = Draft::len_of(event);
         if size > limit {
             return Err(PublishError::TooLarge { size, limit });
         }
-        let id = self.hub().memory.append_draft(topic, draft)?;
-        if self.hub().memory.retention().age.is_some() {
+        let id = self.hub().memory.append_draft(topic, Draft::new(event))?;
+        if self.hub().memory.age().is_some() {
             Hub::keep_ticking(self.hub());
         }
         Ok(id)
@@ -153,12 +156,13 @@ impl Broadcaster {
     ///
     /// Does no I/O. Nothing happens until the subscription is opened, which a framework's `Sse`
     /// does.
+    #[track_caller]
     pub fn subscribe(&self, topics: impl Into<Topics>) -> Subscribe {
         Subscribe::new(self.clone(), topics.into())
     }
 
-    /// A page of the history: at most `limit` records after a place; from the oldest that is
-    /// retained if `after` is [`LastEventId::none`].
+    /// A page of the history: at most `limit` records after a place, and some 4 MiB; from the
+    /// oldest that is retained if `after` is [`LastEventId::none`].
     ///
     /// This is what clients that poll read. For those that stay, [`subscribe`](Self::subscribe).
     #[must_use]
@@ -171,12 +175,21 @@ impl Broadcaster {
         self.hub().memory.page(&topics.into(), &after.into(), limit)
     }
 
+    /// The place of the newest event: what a page that has just been rendered resumes after.
+    #[must_use]
+    pub fn last_id(&self) -> EventId {
+        self.hub().memory.last()
+    }
+
     /// An [`EventSource`](crate::EventSource) that is every subscriber of the topic.
+    #[track_caller]
     pub fn topic(&self, topic: impl Into<Topic>) -> TopicSource {
         TopicSource::new(self.clone(), topic.into())
     }
 
-    /// Refuses new events and subscribers, and lets every stream end. Closing again does nothing.
+    /// Refuses new events and subscribers, and lets every subscriber's stream end. Closing again
+    /// does nothing. Private streams ([`EventStream`](crate::EventStream)) are their producers'
+    /// to end.
     pub fn close(&self) {
         self.hub().close();
     }
@@ -215,6 +228,36 @@ impl Broadcaster {
             sleeper,
             grace,
             timed: None,
+        }
+    }
+
+    /// Runs a server to its own end, or until the broadcaster has [`ended`](Self::ended).
+    ///
+    /// A graceful shutdown waits for every response; this bounds the wait, so that one client
+    /// that has stopped reading does not keep the process alive.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use fanfare_core::Broadcaster;
+    /// # fn serve_until(_: impl std::future::Future) -> std::future::Ready<std::io::Result<()>> { todo!() }
+    /// # fn signal() -> std::future::Ready<()> { todo!() }
+    /// # futures_lite::future::block_on(async {
+    /// let hub = Broadcaster::new();
+    /// let server = serve_until(hub.close_when(signal()));
+    /// hub.serve(server, Duration::from_secs(1)).await
+    /// # });
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the server.
+    pub fn serve<S, E>(&self, server: S, grace: Duration) -> Serve<S::IntoFuture>
+    where
+        S: IntoFuture<Output = Result<(), E>>,
+    {
+        Serve {
+            server: server.into_future(),
+            ended: self.ended(grace),
         }
     }
 

@@ -15,9 +15,10 @@ use crate::record::Record;
 use crate::topic::{Topic, Topics};
 
 mod memory;
+mod log;
 mod view;
 
-pub(crate) use memory::{Begin, Fill, Start, DEFAULT_MAX_TOPICS};
+pub(crate) use memory::{Begin, Fill, Limits, Start};
 pub use memory::{Memory, Tail, TopicStats};
 pub(crate) use view::{Batch, View};
 
@@ -99,6 +100,7 @@ const _: Option<&dyn History> = None;
 
 /// A part of a history, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// The hole in front of the records, if there is one.
     pub gap: Option<Gap>,
@@ -107,6 +109,14 @@ pub struct Page {
     /// The place to ask for next. Nothing of these topics is left between the last record and
     /// it.
     pub last: EventId,
+}
+
+impl Page {
+    /// A page that a history of your own hands out.
+    #[must_use]
+    pub fn new(gap: Option<Gap>, records: Vec<Record>, last: EventId) -> Self {
+        Self { gap, records, last }
+    }
 }
 
 /// How much of each topic a history retains. Whatever limit is met first evicts the oldest.

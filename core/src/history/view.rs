@@ -96,6 +96,13 @@ impl View {
     /// Under the log's lock.
     pub(super) fn raise_evicted(&self, evicted: u64) {
         self.evicted.fetch_max(evicted, Ordering::AcqRel);
+        // No cursor can take these any more, and their records should be gone.
+        let mut batches = self.batches.lock();
+        for place in &mut batches.recent {
+            if place.as_ref().is_some_and(|batch| batch.from < evicted) {
+                *place = None;
+            }
+        }
     }
 
     /// What was built for a cursor at `from`, without a hole, for another that is in none.
@@ -114,15 +121,20 @@ impl View {
     pub(crate) fn share(&self, batch: &Batch) {
         let mut batches = self.batches.lock();
         batches.count(batch);
-        if batch.is_whole && self.subscribers.load(Ordering::Relaxed) > 1 {
+        // Of cursors that built the same batch at the same time, one is enough.
+        let is_known = batches
+            .recent
+            .iter()
+            .flatten()
+            .any(|known| known.from == batch.from);
+        // Evicted meanwhile, it must not outlive its records.
+        let is_current = batch.is_whole && batch.from >= self.evicted();
+        if is_current && !is_known && self.subscribers.load(Ordering::Relaxed) > 1 {
             let next = batches.next;
-            let old = batches
-                .recent
-                .get_mut(next)
-                .and_then(|place| place.replace(batch.clone()));
+            if let Some(place) = batches.recent.get_mut(next) {
+                *place = Some(batch.clone());
+            }
             batches.next = (next + 1) % REMEMBERED;
-            drop(batches);
-            drop(old);
         }
     }
 
@@ -137,16 +149,36 @@ impl View {
         let batches = self.batches.lock();
         (batches.delivered, batches.delivered_bytes)
     }
+}
 
-    /// Wakes everyone who sleeps over this view; very many on another thread.
-    pub(crate) fn wake(self: &Arc<Self>, timer: &dyn Timer) {
-        if self.subscribers.load(Ordering::Relaxed) <= WAKE_INLINE {
-            self.waiters.wake_all();
-        } else if !self.handed_off.swap(true, Ordering::AcqRel) {
-            let waker = Waker::from(Arc::clone(self));
-            if let Err(Unscheduled(waker)) = timer.wake_at(timer.now(), waker) {
-                waker.wake();
-            }
+/// Wakes everyone who sleeps over these views; very many on another thread.
+pub(super) fn wake(views: &Arc<Vec<Arc<View>>>, timer: &dyn Timer) {
+    let subscribers = |view: &Arc<View>| view.subscribers.load(Ordering::Relaxed);
+    if views.iter().map(subscribers).sum::<usize>() <= WAKE_INLINE {
+        for view in views.iter() {
+            view.waiters.wake_all();
+        }
+        return;
+    }
+    let waker = match &views[..] {
+        // A hand-off that is under way takes the news along.
+        [view] if view.handed_off.swap(true, Ordering::AcqRel) => return,
+        [view] => Waker::from(Arc::clone(view)),
+        _ => Waker::from(Arc::new(WakeAll(Arc::clone(views)))),
+    };
+    if let Err(Unscheduled(waker)) = timer.wake_at(timer.now(), waker) {
+        waker.wake();
+    }
+}
+
+/// The hand-off of several views at once.
+struct WakeAll(Arc<Vec<Arc<View>>>);
+
+impl Wake for WakeAll {
+    /// Runs on the timer's thread.
+    fn wake(self: Arc<Self>) {
+        for view in self.0.iter() {
+            view.waiters.wake_all();
         }
     }
 }

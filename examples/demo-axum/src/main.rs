@@ -33,10 +33,7 @@ async fn main() -> std::io::Result<()> {
     let app = app(demo).into_make_service_with_connect_info::<SocketAddr>();
     let server =
         axum::serve(listener, app).with_graceful_shutdown(hub.close_when(fanfare::signal()));
-    tokio::select! {
-        result = server => result,
-        () = hub.ended(demo_shared::GRACE) => Ok(()),
-    }
+    hub.serve(server, demo_shared::GRACE).await
 }
 
 fn app(demo: Demo) -> Router {

@@ -22,8 +22,8 @@
 //!   `axum::serve::ListenerExt::tap_io`.
 //! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
 //!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
-//!   client that has stopped reading never takes its end, so race the server against
-//!   [`Broadcaster::ended`](fanfare_core::Broadcaster::ended), which bounds the wait:
+//!   client that has stopped reading never takes its end;
+//!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it:
 //!
 //! ```no_run
 //! # use std::{future::Future, time::Duration};
@@ -35,10 +35,7 @@
 //! # ) -> std::io::Result<()> {
 //! let listener = fanfare_axum::bind("127.0.0.1:3000").await?;
 //! let server = axum::serve(listener, app).with_graceful_shutdown(hub.close_when(signal));
-//! tokio::select! {
-//!     result = server => result,
-//!     () = hub.ended(Duration::from_secs(1)) => Ok(()),
-//! }
+//! hub.serve(server, Duration::from_secs(1)).await
 //! # }
 //! ```
 //!

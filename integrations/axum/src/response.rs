@@ -3,7 +3,7 @@
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
 use fanfare_core::response::{Answer, HEADERS};
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderName, HeaderValue, CONTENT_TYPE, RETRY_AFTER};
 use http::StatusCode;
 
 /// A stream of server-sent events as an axum response.
@@ -46,12 +46,15 @@ impl IntoResponse for Sse {
         let retry_after = self.0.retry_after();
         let mut response = Response::new(Body::new(self.0.into_body()));
         *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let is_stream = response.status() == StatusCode::OK;
         let headers = response.headers_mut();
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        if response.status() == StatusCode::OK {
-            let headers = response.headers_mut();
+        if !is_stream {
+            let words = HeaderValue::from_static("text/plain; charset=utf-8");
+            headers.insert(CONTENT_TYPE, words);
+        } else {
             for (name, value) in HEADERS {
                 headers.insert(
                     HeaderName::from_static(name),
