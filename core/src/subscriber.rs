@@ -73,13 +73,12 @@ const MAX_STREAK: u8 = 64;
 
 impl Subscriber {
     pub(crate) fn new(permit: Permit, start: Start) -> Self {
-        let sleeper = start.view.waiters().join();
         Self {
             liveness: Liveness::new(permit.hub.beat()),
             permit,
             catching_up: start.place < start.view.tail(),
             view: start.view,
-            sleeper,
+            sleeper: Sleeper::default(),
             place: start.place,
             told: start.told,
             gap: start.gap.map(Box::new),
@@ -221,7 +220,7 @@ impl Stream for Subscriber {
             }
             // What was looked at while marked cannot be old news: look, mark, look again. A mark
             // that was there before saves the second look.
-            if marked || this.sleeper.mark(cx.waker()) {
+            if marked || this.view.waiters().mark(&mut this.sleeper, cx.waker()) {
                 return Poll::Pending;
             }
             marked = true;
@@ -231,7 +230,7 @@ impl Stream for Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        self.permit.hub.memory.leave(&self.view, &self.sleeper);
+        self.permit.hub.memory.leave(&self.view, &mut self.sleeper);
     }
 }
 

@@ -130,6 +130,9 @@ impl Alarms {
                 Some(deadline) if deadline <= now => {
                     let due = state.heap.pop();
                     drop(state);
+                    // Who schedules a call that is due at once is often put aside for this
+                    // thread, on the same processor, until the call has been made: it goes first.
+                    thread::yield_now();
                     if let Some(alarm) = due {
                         // Foreign code: its panic is reported by the hook and ends there, since
                         // this thread serves others too.

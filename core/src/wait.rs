@@ -11,160 +11,171 @@
 //! a sleeper that is polled while still marked has nothing to do, and one that is dropped, or
 //! kept and never polled, keeps nobody else from being woken.
 
+use std::mem;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
 use std::task::Waker;
 
 use crate::sync::{fence, AtomicBool, AtomicUsize, Mutex, Ordering};
-use std::sync::Arc;
 
 /// Everyone who may sleep over the same news.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    slots: Mutex<Vec<Arc<Slot>>>,
+    /// Every chunk is full but the last, which is not empty.
+    chunks: Mutex<Vec<Chunk>>,
 }
+
+/// Sleepers that are visited together. Whoever wakes shares the chunk and so holds no lock while
+/// it runs foreign code; whoever changes a chunk meanwhile changes a copy.
+type Chunk = Arc<Vec<Arc<Slot>>>;
+
+/// How many sleepers a chunk holds: enough that a lock per chunk does not show, few enough that
+/// neither does a copy.
+const CHUNK: usize = 64;
 
 /// What a sleeper shares with those who wake it.
 #[derive(Debug)]
 struct Slot {
     /// Set by the sleeper, cleared by whoever wakes it.
     asleep: AtomicBool,
-    /// Written before `asleep` is set.
-    waker: Mutex<Option<Waker>>,
-    /// Where the slot stands in `Waiters::slots`; only used under that lock.
+    /// Never changes while anybody visits the slot: a sleeper whose task has another waker then
+    /// takes another slot. So it is called without a lock, and without a clone.
+    waker: Waker,
+    /// Where the slot stands among all; only used under the lock of the chunks.
     index: AtomicUsize,
 }
 
-impl Waiters {
-    /// A place to sleep in, until it is given back to [`leave`](Self::leave).
-    pub(crate) fn join(&self) -> Sleeper {
-        let mut slots = self.slots.lock();
-        let slot = Arc::new(Slot {
-            asleep: AtomicBool::new(false),
-            waker: Mutex::new(None),
-            index: AtomicUsize::new(slots.len()),
-        });
-        slots.push(Arc::clone(&slot));
-        Sleeper { slot, waker: None }
-    }
-
-    /// Forgets a sleeper. It is not woken any more.
-    pub(crate) fn leave(&self, sleeper: &Sleeper) {
-        let mut slots = self.slots.lock();
-        let index = sleeper.slot.index.load(Ordering::Relaxed);
-        if slots
-            .get(index)
-            .is_some_and(|slot| Arc::ptr_eq(slot, &sleeper.slot))
-        {
-            slots.swap_remove(index);
-            if let Some(moved) = slots.get(index) {
-                moved.index.store(index, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Wakes everyone who is asleep. The news must have been stored before.
-    ///
-    /// Wakers are foreign code: they are cloned under a lock, but woken and dropped outside of
-    /// it, and one that panics does not keep the others from being woken.
-    pub(crate) fn wake_all(&self) {
-        // Pairs with the fence in `Sleeper::mark`.
-        fence(Ordering::SeqCst);
-        let mut rest = usize::MAX;
-        while rest > 0 {
-            let mut batch = Batch::default();
-            let slots = self.slots.lock();
-            // From the end to the front: who leaves meanwhile is replaced by the last, which
-            // has been visited already. Who joins meanwhile sees the news when it first looks.
-            rest = rest.min(slots.len());
-            while rest > 0 && !batch.is_full() {
-                rest -= 1;
-                if let Some(waker) = slots.get(rest).and_then(|slot| slot.rouse()) {
-                    batch.push(waker);
-                }
-            }
-            drop(slots);
-            batch.wake();
-        }
-    }
+/// One who may sleep, until it is given to [`Waiters::leave`].
+#[derive(Debug, Default)]
+pub(crate) struct Sleeper {
+    /// There since it was first marked.
+    slot: Option<Arc<Slot>>,
 }
 
 impl Slot {
-    /// Clears the mark and returns whom to wake, if the sleeper was asleep.
-    fn rouse(&self) -> Option<Waker> {
-        // The plain load spares the bus a write for everyone who is awake anyway.
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
-            self.waker.lock().clone()
-        } else {
-            None
-        }
+    fn asleep(waker: Waker, index: usize) -> Arc<Self> {
+        Arc::new(Self {
+            asleep: AtomicBool::new(true),
+            waker,
+            index: AtomicUsize::new(index),
+        })
     }
 }
 
-/// One who may sleep.
-#[derive(Debug)]
-pub(crate) struct Sleeper {
-    slot: Arc<Slot>,
-    /// What stands in the slot too: compared here without its lock.
-    waker: Option<Waker>,
-}
-
-impl Sleeper {
-    /// Marks the caller asleep: what it looks at from now on cannot be old news, and if it finds
+impl Waiters {
+    /// Marks a sleeper asleep: what it looks at from now on cannot be old news, and if it finds
     /// nothing it may return `Pending`. `true`: it was marked, with this waker, all along.
     ///
     /// Takes no lock and clones nothing, unless the task has changed its waker. A waker may
     /// deny that it is equal to its own clone, so nobody may wait for `true`.
-    pub(crate) fn mark(&mut self, waker: &Waker) -> bool {
-        if self
-            .waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(waker))
-        {
-            if self.slot.asleep.load(Ordering::Relaxed) {
-                return true;
+    pub(crate) fn mark(&self, sleeper: &mut Sleeper, waker: &Waker) -> bool {
+        match &sleeper.slot {
+            Some(slot) if slot.waker.will_wake(waker) => {
+                if slot.asleep.load(Ordering::Relaxed) {
+                    return true;
+                }
+                slot.asleep.store(true, Ordering::Release);
             }
-        } else {
-            self.waker = Some(waker.clone());
-            let new = Some(waker.clone());
-            let old = std::mem::replace(&mut *self.slot.waker.lock(), new);
-            drop(old);
+            _ => self.settle(sleeper, waker.clone()),
         }
-        self.slot.asleep.store(true, Ordering::Release);
-        // Pairs with the fence in `Waiters::wake_all`.
+        // Pairs with the fence in `wake_all`.
         fence(Ordering::SeqCst);
         false
     }
-}
 
-/// How many wakers are collected under the lock before they are called outside of it.
-const BATCH: usize = 32;
-
-/// Wakers on their way, on the stack.
-#[derive(Default)]
-struct Batch {
-    wakers: [Option<Waker>; BATCH],
-    len: usize,
-}
-
-impl Batch {
-    fn is_full(&self) -> bool {
-        self.len == BATCH
-    }
-
-    fn push(&mut self, waker: Waker) {
-        if let Some(place) = self.wakers.get_mut(self.len) {
-            *place = Some(waker);
-            self.len += 1;
+    /// Puts a sleeper, asleep, into a slot with this waker: its own, unless that is just being
+    /// visited by whoever wakes.
+    #[cold]
+    fn settle(&self, sleeper: &mut Sleeper, waker: Waker) {
+        let mut chunks = self.chunks.lock();
+        let index = match sleeper.slot.take() {
+            // The chunk still holds it: nothing foreign is dropped here.
+            Some(slot) => slot.index.load(Ordering::Relaxed),
+            None => chunks
+                .last()
+                .map_or(0, |last| (chunks.len() - 1) * CHUNK + last.len()),
+        };
+        if index / CHUNK == chunks.len() {
+            chunks.push(Arc::default());
         }
+        let Some(chunk) = chunks.get_mut(index / CHUNK).map(Arc::make_mut) else {
+            return;
+        };
+        let (mut old_waker, mut old_slot) = (None, None);
+        let slot = match chunk.get_mut(index % CHUNK) {
+            None => {
+                let slot = Slot::asleep(waker, index);
+                chunk.push(Arc::clone(&slot));
+                slot
+            }
+            Some(place) => {
+                if let Some(slot) = Arc::get_mut(place) {
+                    // A swap, to come after that of whoever visited the slot last.
+                    slot.asleep.swap(true, Ordering::AcqRel);
+                    old_waker = Some(mem::replace(&mut slot.waker, waker));
+                } else {
+                    old_slot = Some(mem::replace(place, Slot::asleep(waker, index)));
+                }
+                Arc::clone(place)
+            }
+        };
+        sleeper.slot = Some(slot);
+        drop(chunks);
+        // A waker's drop is foreign code: outside the lock.
+        drop((old_waker, old_slot));
     }
 
-    fn wake(&mut self) {
-        while self.len > 0 {
-            self.len -= 1;
-            if let Some(waker) = self.wakers.get_mut(self.len).and_then(Option::take) {
-                // A panic is reported by the hook and ends here: neither the publisher nor the
-                // others who sleep are at fault.
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    /// Forgets a sleeper. It is not woken any more.
+    pub(crate) fn leave(&self, sleeper: &mut Sleeper) {
+        let Some(slot) = sleeper.slot.take() else {
+            return;
+        };
+        let mut chunks = self.chunks.lock();
+        let Some(last) = chunks.last_mut() else {
+            return;
+        };
+        let moved = Arc::make_mut(last).pop();
+        if last.is_empty() {
+            chunks.pop();
+        }
+        let index = slot.index.load(Ordering::Relaxed);
+        let chunk = chunks.get_mut(index / CHUNK).map(Arc::make_mut);
+        let place = chunk.and_then(|chunk| chunk.get_mut(index % CHUNK));
+        // Unless it was the last itself.
+        if let (Some(place), Some(moved)) = (place, moved) {
+            moved.index.store(index, Ordering::Relaxed);
+            *place = moved;
+        }
+        drop(chunks);
+    }
+
+    /// Wakes everyone who is asleep. The news must have been stored before.
+    ///
+    /// Wakers are foreign code: they are woken and dropped outside of every lock, and one that
+    /// panics does not keep the others from being woken.
+    pub(crate) fn wake_all(&self) {
+        // Pairs with the fence in `mark`.
+        fence(Ordering::SeqCst);
+        let mut rest = usize::MAX;
+        loop {
+            let chunks = self.chunks.lock();
+            // From the end to the front: who leaves meanwhile is replaced by the last, which
+            // has been visited already. Who comes meanwhile sees the news when it next looks.
+            rest = rest.min(chunks.len());
+            let Some(chunk) = rest.checked_sub(1).and_then(|at| chunks.get(at)) else {
+                return;
+            };
+            let chunk = Arc::clone(chunk);
+            drop(chunks);
+            rest -= 1;
+            for slot in chunk.iter() {
+                // The plain load spares the bus a write for everyone who is awake anyway.
+                if slot.asleep.load(Ordering::Relaxed) && slot.asleep.swap(false, Ordering::AcqRel)
+                {
+                    // A panic is reported by the hook and ends here: neither the publisher nor
+                    // the others who sleep are at fault.
+                    let _ = catch_unwind(AssertUnwindSafe(|| slot.waker.wake_by_ref()));
+                }
             }
         }
     }
@@ -198,13 +209,16 @@ mod tests {
         let waiters = Waiters::default();
         let count = Arc::new(Counter::default());
         let waker = Waker::from(Arc::clone(&count));
-        let mut sleepers: Vec<_> = (0..100).map(|_| waiters.join()).collect();
+        let mut sleepers: Vec<_> = (0..100).map(|_| Sleeper::default()).collect();
         for sleeper in sleepers.iter_mut().take(70) {
             assert!(
-                !sleeper.mark(&waker),
+                !waiters.mark(sleeper, &waker),
                 "the first mark asks for a second look"
             );
-            assert!(sleeper.mark(&waker), "the second mark finds the first");
+            assert!(
+                waiters.mark(sleeper, &waker),
+                "the second mark finds the first"
+            );
         }
         waiters.wake_all();
         assert_eq!(count.0.load(Ordering::Relaxed), 70);
@@ -217,32 +231,87 @@ mod tests {
         let waiters = Waiters::default();
         let count = Arc::new(Counter::default());
         let waker = Waker::from(Arc::clone(&count));
-        let mut sleepers: Vec<_> = (0..50).map(|_| waiters.join()).collect();
-        for at in [0, 48, 7, 7, 20, 0] {
-            let gone = sleepers.swap_remove(at);
-            waiters.leave(&gone);
-            waiters.leave(&gone);
-        }
-        assert_eq!(waiters.slots.lock().len(), 44);
+        let mut sleepers: Vec<_> = (0..=2 * CHUNK).map(|_| Sleeper::default()).collect();
         for sleeper in &mut sleepers {
-            sleeper.mark(&waker);
+            waiters.mark(sleeper, &waker);
+        }
+        for at in [0, 2 * CHUNK - 1, 7, 7, 20, CHUNK, 0] {
+            let mut gone = sleepers.swap_remove(at);
+            waiters.leave(&mut gone);
+            waiters.leave(&mut gone);
         }
         waiters.wake_all();
-        assert_eq!(count.0.load(Ordering::Relaxed), 44);
+        assert_eq!(count.0.load(Ordering::Relaxed), 2 * CHUNK - 6);
+        while let Some(mut gone) = sleepers.pop() {
+            waiters.leave(&mut gone);
+        }
+        assert!(waiters.chunks.lock().is_empty());
+    }
+
+    /// Some leave and one comes from within a wake, while the chunk is being visited.
+    #[test]
+    fn those_who_come_and_go_during_a_visit_lose_nobody() {
+        struct Meddler {
+            waiters: Arc<Waiters>,
+            leaving: std::sync::Mutex<Vec<Sleeper>>,
+            coming: Waker,
+        }
+        impl Wake for Meddler {
+            fn wake(self: Arc<Self>) {
+                let mut sleepers = self.leaving.lock().expect("not poisoned");
+                for mut gone in sleepers.drain(..) {
+                    self.waiters.leave(&mut gone);
+                }
+                let mut newcomer = Sleeper::default();
+                self.waiters.mark(&mut newcomer, &self.coming);
+                sleepers.push(newcomer);
+            }
+        }
+        let waiters = Arc::new(Waiters::default());
+        let (stayed, came) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
+        let staying = Waker::from(Arc::clone(&stayed));
+        let leaving = Waker::from(Arc::new(Counter::default()));
+        let meddler = Arc::new(Meddler {
+            waiters: Arc::clone(&waiters),
+            leaving: Default::default(),
+            coming: Waker::from(Arc::clone(&came)),
+        });
+        let mut sleepers: Vec<_> = (0..3 * CHUNK).map(|_| Sleeper::default()).collect();
+        for (i, sleeper) in sleepers.iter_mut().enumerate() {
+            match i.checked_sub(CHUNK) {
+                Some(5) => waiters.mark(sleeper, &Waker::from(Arc::clone(&meddler))),
+                Some(6..30) => waiters.mark(sleeper, &leaving),
+                _ => waiters.mark(sleeper, &staying),
+            };
+        }
+        let leaving = sleepers.drain(CHUNK + 6..CHUNK + 30);
+        meddler
+            .leaving
+            .lock()
+            .expect("not poisoned")
+            .extend(leaving);
+        waiters.wake_all();
+        assert_eq!(
+            stayed.0.load(Ordering::Relaxed),
+            sleepers.len() - 1,
+            "each once"
+        );
+        waiters.wake_all();
+        assert_eq!(came.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]
     fn a_waker_that_panics_keeps_nobody_else_asleep() {
         let waiters = Waiters::default();
         let count = Arc::new(Counter::default());
-        let mut sleepers: Vec<_> = (0..100).map(|_| waiters.join()).collect();
+        let mut sleepers: Vec<_> = (0..100).map(|_| Sleeper::default()).collect();
         for (i, sleeper) in sleepers.iter_mut().enumerate() {
             let waker = if i == 20 {
                 Waker::from(Arc::new(Bomb))
             } else {
                 Waker::from(Arc::clone(&count))
             };
-            sleeper.mark(&waker);
+            waiters.mark(sleeper, &waker);
         }
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
@@ -255,9 +324,9 @@ mod tests {
     fn a_changed_waker_replaces_the_old_one() {
         let waiters = Waiters::default();
         let (old, new) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
-        let mut sleeper = waiters.join();
-        sleeper.mark(&Waker::from(Arc::clone(&old)));
-        assert!(!sleeper.mark(&Waker::from(Arc::clone(&new))));
+        let mut sleeper = Sleeper::default();
+        waiters.mark(&mut sleeper, &Waker::from(Arc::clone(&old)));
+        assert!(!waiters.mark(&mut sleeper, &Waker::from(Arc::clone(&new))));
         waiters.wake_all();
         assert_eq!(old.0.load(Ordering::Relaxed), 0);
         assert_eq!(new.0.load(Ordering::Relaxed), 1);

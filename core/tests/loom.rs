@@ -4,12 +4,14 @@
 //! that nobody wakes is found as a deadlock.
 #![cfg(loom)]
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::Future;
+use std::pin::{pin, Pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use fanfare_core::{Broadcaster, Event, KeepAlive, PublishError, Subscriber};
 use futures_core::Stream;
-use loom::future::block_on;
+use loom::sync::Notify;
 use loom::thread;
 
 /// Explores every interleaving with at most this many preemptions: the bugs that are there show
@@ -20,6 +22,27 @@ fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(PREEMPTIONS);
     builder.check(f);
+}
+
+/// An executor of one task. Its waker agrees that it equals its clone, which loom's own does not,
+/// so that a task sleeps a second time without a lock.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Task(Notify);
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.notify();
+        }
+    }
+    let task = Arc::new(Task(Notify::new()));
+    let waker = Waker::from(Arc::clone(&task));
+    assert!(waker.will_wake(&waker.clone()));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        task.0.wait();
+    }
 }
 
 /// Without a timer's thread, which is no part of the model, and without an opening to read.
@@ -39,7 +62,7 @@ fn subscribe(hub: &Broadcaster) -> Subscriber {
 
 async fn next(subscriber: &mut Subscriber) -> Option<String> {
     struct Next<'a>(&'a mut Subscriber);
-    impl std::future::Future for Next<'_> {
+    impl Future for Next<'_> {
         type Output = Option<String>;
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
             let bytes = Pin::new(&mut *self.0).poll_next(cx);
@@ -49,17 +72,18 @@ async fn next(subscriber: &mut Subscriber) -> Option<String> {
     Next(subscriber).await
 }
 
-/// Reads until the data of `n` events, or gap events, have arrived.
+/// Reads until the data of `n` events, or gap events, have arrived. One task, and so one waker,
+/// all along: a second sleep finds the first one's place.
 fn read(subscriber: &mut Subscriber, n: usize) -> Vec<String> {
-    let mut data = Vec::new();
-    while data.len() < n {
-        let text = block_on(next(subscriber)).expect("open");
-        data.extend(
-            text.lines()
-                .filter_map(|line| line.strip_prefix("data: ").map(str::to_owned)),
-        );
-    }
-    data
+    block_on(async {
+        let mut data = Vec::new();
+        while data.len() < n {
+            let text = next(subscriber).await.expect("open");
+            let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
+            data.extend(lines.map(str::to_owned));
+        }
+        data
+    })
 }
 
 #[test]
@@ -72,6 +96,35 @@ fn publish_against_poll() {
         });
         assert_eq!(read(&mut subscriber, 1), ["1"]);
         publisher.join().expect("no panic");
+    });
+}
+
+/// The second sleep is in the place of the first, marked without a lock: only the fences order it
+/// against the publisher.
+#[test]
+fn publish_against_a_second_sleep() {
+    model(|| {
+        let hub = hub(8);
+        let mut subscriber = subscribe(&hub);
+        block_on(async {
+            let asleep = |cx: &mut Context<'_>| {
+                Poll::Ready(Pin::new(&mut subscriber).poll_next(cx).is_pending())
+            };
+            assert!(std::future::poll_fn(asleep).await, "a first sleep");
+            hub.try_publish("t", Event::data("1")).expect("open");
+            assert!(next(&mut subscriber)
+                .await
+                .expect("open")
+                .contains("data: 1"));
+            let publisher = thread::spawn(move || {
+                hub.try_publish("t", Event::data("2")).expect("open");
+            });
+            assert!(next(&mut subscriber)
+                .await
+                .expect("open")
+                .contains("data: 2"));
+            publisher.join().expect("no panic");
+        });
     });
 }
 
@@ -137,11 +190,14 @@ fn close_against_publish_against_poll() {
             }
         });
         let closer = thread::spawn(move || hub.close());
-        let mut received = false;
-        while let Some(text) = block_on(next(&mut subscriber)) {
-            assert!(!received && text.ends_with("data: 1\n\n"), "{text:?}");
-            received = true;
-        }
+        let received = block_on(async {
+            let mut received = false;
+            while let Some(text) = next(&mut subscriber).await {
+                assert!(!received && text.ends_with("data: 1\n\n"), "{text:?}");
+                received = true;
+            }
+            received
+        });
         assert_eq!(
             publisher.join().expect("no panic"),
             received,

@@ -78,7 +78,7 @@ impl Future for Ended {
         let this = &mut *self;
         let hub = &this.hub;
         // Marked before the look, which so cannot find old news.
-        this.sleeper.mark(cx.waker());
+        hub.ending.mark(&mut this.sleeper, cx.waker());
         let closed_at = hub.is_closed().then(|| *hub.closed_at.lock()).flatten();
         let Some(closed_at) = closed_at else {
             return Poll::Pending;
@@ -107,7 +107,7 @@ impl Future for Ended {
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.hub.ending.leave(&self.sleeper);
+        self.hub.ending.leave(&mut self.sleeper);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::id::{EventId, LastEventId};
 use crate::record::Draft;
 use crate::sync::Ordering;
 use crate::topic::{Topic, Topics};
+use crate::wait::Sleeper;
 
 pub use self::builder::Builder;
 pub use self::futures::{CloseWhen, Ended, Publish, Serve};
@@ -222,10 +223,9 @@ impl Broadcaster {
     /// shuts down gracefully, for ever. Race the server against this, and it ends.
     #[must_use = "futures do nothing unless awaited"]
     pub fn ended(&self, grace: Duration) -> Ended {
-        let sleeper = self.hub().ending.join();
         Ended {
             hub: Arc::clone(self.hub()),
-            sleeper,
+            sleeper: Sleeper::default(),
             grace,
             timed: None,
         }

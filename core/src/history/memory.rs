@@ -206,7 +206,7 @@ impl Memory {
     }
 
     /// The counterpart of [`start`](Self::start): the last to leave a view takes it down.
-    pub(crate) fn leave(&self, view: &Arc<View>, sleeper: &Sleeper) {
+    pub(crate) fn leave(&self, view: &Arc<View>, sleeper: &mut Sleeper) {
         view.waiters().leave(sleeper);
         let mut log = self.log.lock();
         let gone = log.leave(view);
@@ -469,8 +469,7 @@ impl<'a> Tail<'a> {
             missed: false,
         };
         if let Ok(start) = memory.start(Topics::all(), begin) {
-            let sleeper = start.view.waiters().join();
-            tail.follows = Some((start.view, sleeper));
+            tail.follows = Some((start.view, Sleeper::default()));
             (tail.place, tail.told, tail.missed) = (start.place, start.told, start.gap.is_some());
         }
         tail
@@ -493,8 +492,8 @@ impl<'a> Tail<'a> {
     }
 
     fn end(&mut self) {
-        if let Some((view, sleeper)) = self.follows.take() {
-            self.memory.leave(&view, &sleeper);
+        if let Some((view, mut sleeper)) = self.follows.take() {
+            self.memory.leave(&view, &mut sleeper);
         }
     }
 }
@@ -516,11 +515,11 @@ impl Stream for Tail<'_> {
             if let Some(record) = this.page.next() {
                 return Poll::Ready(Some(Ok(record)));
             }
-            let Some((_, sleeper)) = &mut this.follows else {
+            let Some((view, sleeper)) = &mut this.follows else {
                 return Poll::Ready(None);
             };
             // Marked before the look, which so cannot find old news.
-            sleeper.mark(cx.waker());
+            view.waiters().mark(sleeper, cx.waker());
             let closed = this.look();
             if this.page.len() == 0 && !this.missed {
                 if !closed {
