@@ -54,6 +54,9 @@
 mod error;
 mod extract;
 mod response;
+#[cfg(feature = "smol")]
+#[cfg_attr(docsrs, doc(cfg(feature = "smol")))]
+pub mod smol;
 
 pub use error::PublishError;
 pub use extract::LastEventId;
