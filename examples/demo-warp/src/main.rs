@@ -11,7 +11,7 @@ use demo_shared::{path, Demo, Flags, Parser, Reply};
 use fanfare::warp::{last_event_id, LastEventId, Sse};
 use futures_lite::{Stream, StreamExt};
 use serde::Deserialize;
-use warp::http::{header, StatusCode};
+use warp::http::{header, Method, StatusCode};
 use warp::reply::{html, with, with_status, Reply as _, Response};
 use warp::{Buf, Filter, Rejection};
 
@@ -71,8 +71,14 @@ fn routes(
         .and(demo.clone())
         .then(long_poll);
     let stats = warp::path!("stats").and(get).and(demo).map(stats);
-    let preflight = warp::options()
-        .map(|| StatusCode::NO_CONTENT)
+    let preflight = warp::method()
+        .and_then(|method| async move {
+            match method {
+                Method::OPTIONS => Ok(StatusCode::NO_CONTENT),
+                // `warp::options()` would answer 405 for every route that there is not.
+                _ => Err(warp::reject()),
+            }
+        })
         .with(with::header("access-control-allow-methods", "GET, POST"))
         .with(with::header(
             "access-control-allow-headers",
