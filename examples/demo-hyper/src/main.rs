@@ -64,9 +64,6 @@ async fn route(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
         (&Method::GET, ["poll"]) => poll(demo, &request),
         (&Method::GET, ["long-poll"]) => long_poll(demo, &request).await,
         (&Method::GET, ["stats"]) => json(&demo.stats()),
-        (_, [""] | ["events" | "publish", _] | ["events" | "poll" | "long-poll" | "stats"]) => {
-            json(&Reply::error(405, "this is not to be done with this"))
-        }
         _ => json(&Reply::error(404, "there is nothing here")),
     }
 }

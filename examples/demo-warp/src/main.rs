@@ -52,7 +52,7 @@ fn routes(
         .and(last_event_id())
         .and(client())
         .and(demo.clone())
-        .map(events);
+        .then(events);
     let publish = warp::path!("publish" / String)
         .and(warp::post())
         .and(warp::query())
@@ -63,14 +63,14 @@ fn routes(
         .and(get)
         .and(warp::query())
         .and(demo.clone())
-        .map(poll);
+        .then(poll);
     let long_poll = warp::path!("long-poll")
         .and(get)
         .and(warp::query())
         .and(client())
         .and(demo.clone())
         .then(long_poll);
-    let stats = warp::path!("stats").and(get).and(demo).map(stats);
+    let stats = warp::path!("stats").and(get).and(demo).then(stats);
     let preflight = warp::method()
         .and_then(|method| async move {
             match method {
@@ -103,7 +103,7 @@ fn client() -> impl Filter<Extract = (String,), Error = std::convert::Infallible
     })
 }
 
-fn events(topics: String, last: LastEventId, client: String, demo: Demo) -> Response {
+async fn events(topics: String, last: LastEventId, client: String, demo: Demo) -> Response {
     let subscribe = path::decode(&topics).and_then(|topics| demo.events(&topics, last, client));
     match subscribe {
         Ok(subscribe) => Sse::new(subscribe).into_response(),
@@ -156,7 +156,7 @@ struct PollQuery {
     wait: Option<f64>,
 }
 
-fn poll(query: PollQuery, demo: Demo) -> Response {
+async fn poll(query: PollQuery, demo: Demo) -> Response {
     json(&demo.poll(query.topics.as_deref(), query.after.as_deref()))
 }
 
@@ -165,7 +165,7 @@ async fn long_poll(query: PollQuery, client: String, demo: Demo) -> Response {
     json(&demo.long_poll(topics, after, query.wait, client).await)
 }
 
-fn stats(demo: Demo) -> Response {
+async fn stats(demo: Demo) -> Response {
     json(&demo.stats())
 }
 

@@ -31,15 +31,13 @@ pub fn last_event_id() -> impl Filter<Extract = (LastEventId,), Error = Infallib
         .map(Some)
         .or(warp::any().map(|| None))
         .unify();
-    header.and(query).map(read)
-}
-
-fn read(header: Option<HeaderValue>, query: Option<String>) -> LastEventId {
-    let header = header.as_ref().map(HeaderValue::as_bytes);
-    LastEventId(fanfare_core::LastEventId::from_request(
-        header,
-        query.as_deref(),
-    ))
+    header
+        .and(query)
+        .map(|header: Option<HeaderValue>, query: Option<String>| {
+            let header = header.as_ref().map(HeaderValue::as_bytes);
+            let query = query.as_deref();
+            LastEventId(fanfare_core::LastEventId::from_request(header, query))
+        })
 }
 
 /// Where a returning client says it stopped, from [`last_event_id`].
