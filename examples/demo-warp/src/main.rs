@@ -30,11 +30,11 @@ async fn main() -> std::io::Result<()> {
     let server = warp::serve(routes(demo))
         .incoming(listener)
         .graceful(hub.close_when(fanfare::signal()));
-    tokio::select! {
-        () = server.run() => {}
-        () = hub.ended(demo_shared::GRACE) => {}
-    }
-    Ok(())
+    let server = async {
+        server.run().await;
+        Ok(())
+    };
+    hub.serve(server, demo_shared::GRACE).await
 }
 
 fn routes(

@@ -34,7 +34,7 @@
 //!   events has no end of its own: close the broadcaster first, by
 //!   [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A client that has
 //!   stopped reading never takes its end, so bound the wait, by
-//!   [`Broadcaster::ended`](fanfare_core::Broadcaster::ended), say.
+//!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve), say.
 //!
 //! On smol, the feature `smol` does both: `fanfare_hyper::smol`.
 //!

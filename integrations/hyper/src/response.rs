@@ -1,7 +1,7 @@
 //! [`Sse`] and [`response`], the response.
 
 use fanfare_core::response::{Answer, SseBody, HEADERS};
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderName, HeaderValue, CONTENT_TYPE, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 /// The response to a subscription, a refusal, or a stream of events.
@@ -65,11 +65,15 @@ impl Sse {
         let retry_after = self.0.retry_after();
         let mut response = Response::new(self.0.into_body());
         *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let is_stream = response.status() == StatusCode::OK;
+        let headers = response.headers_mut();
         if let Some(seconds) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            headers.insert(RETRY_AFTER, seconds.into());
         }
-        if response.status() == StatusCode::OK {
-            let headers = response.headers_mut();
+        if !is_stream {
+            let words = HeaderValue::from_static("text/plain; charset=utf-8");
+            headers.insert(CONTENT_TYPE, words);
+        } else {
             for (name, value) in HEADERS {
                 headers.insert(
                     HeaderName::from_static(name),

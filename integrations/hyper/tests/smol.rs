@@ -10,9 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfare_core::{Broadcaster, Event};
-use fanfare_hyper::smol::{bind, serve, Peer};
+use fanfare_hyper::smol::{bind, serve, Peer, Timer};
 use fanfare_hyper::{LastEventId, Sse};
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use smol::channel::{self, Sender};
@@ -213,4 +214,26 @@ fn requests_say_from_whom_they_are() {
     drop(server);
     // A server that is dropped closes its connections.
     assert_eq!(client.read(&mut [0]).expect("the server closes"), 0);
+}
+
+/// hyper leaves its timeouts out where it has no timer.
+#[test]
+fn a_head_that_never_ends_is_given_up() {
+    let listener = smol::block_on(bind("127.0.0.1:0")).expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let server = smol::spawn(async move {
+        let (io, _) = listener.accept().await.expect("somebody comes");
+        let answer = |_| async { Ok::<_, Infallible>(Response::new(String::new())) };
+        http1::Builder::new()
+            .timer(Timer)
+            .header_read_timeout(Duration::from_millis(100))
+            .serve_connection(io, service_fn(answer))
+            .await
+    });
+
+    let mut client = connect(address);
+    client.write_all(b"GET / HTTP/1.1\r\nho").expect("it reads");
+
+    let error = smol::block_on(server).expect_err("the head never ends");
+    assert!(error.is_timeout(), "{error}");
 }

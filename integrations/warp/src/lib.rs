@@ -21,8 +21,8 @@
 //!   acknowledgement of the one before. Give `incoming` a listener from [`bind`], which sets it.
 //! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
 //!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
-//!   client that has stopped reading never takes its end, so race the server against
-//!   [`Broadcaster::ended`](fanfare_core::Broadcaster::ended), which bounds the wait:
+//!   client that has stopped reading never takes its end;
+//!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it:
 //!
 //! ```no_run
 //! # use std::{future::Future, time::Duration};
@@ -39,11 +39,11 @@
 //! # {
 //! let listener = fanfare_warp::bind("127.0.0.1:3000").await?;
 //! let server = warp::serve(routes).incoming(listener).graceful(hub.close_when(signal));
-//! tokio::select! {
-//!     () = server.run() => {}
-//!     () = hub.ended(Duration::from_secs(1)) => {}
-//! }
-//! # Ok(())
+//! let server = async {
+//!     server.run().await;
+//!     Ok(())
+//! };
+//! hub.serve(server, Duration::from_secs(1)).await
 //! # }
 //! ```
 //!

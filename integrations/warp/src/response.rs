@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use fanfare_core::response::{Answer, SseBody, HEADERS};
 use futures_core::Stream;
-use warp::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use warp::http::header::{HeaderName, HeaderValue, CONTENT_TYPE, RETRY_AFTER};
 use warp::http::StatusCode;
 use warp::reply::{self, Reply, Response};
 
@@ -52,11 +52,15 @@ impl Reply for Sse {
         let retry_after = self.0.retry_after();
         let mut response = reply::stream(Unfailing(self.0.into_body())).into_response();
         *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let is_stream = response.status() == StatusCode::OK;
+        let headers = response.headers_mut();
         if let Some(seconds) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            headers.insert(RETRY_AFTER, seconds.into());
         }
-        if response.status() == StatusCode::OK {
-            let headers = response.headers_mut();
+        if !is_stream {
+            let words = HeaderValue::from_static("text/plain; charset=utf-8");
+            headers.insert(CONTENT_TYPE, words);
+        } else {
             for (name, value) in HEADERS {
                 headers.insert(
                     HeaderName::from_static(name),
