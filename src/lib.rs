@@ -38,6 +38,9 @@
 //! | name | what | default |
 //! |---|---|---|
 //! | `axum` | [`axum`]: `Sse` and `LastEventId` for axum 0.8 | no |
+//! | `hyper` | [`hyper`]: the same for hyper 1 and all that is built on `http` 1 | no |
+//! | `smol` | [`hyper::smol`]: hyper's I/O, timer and accept loop on smol | no |
+//! | `warp` | [`warp`]: `Sse` and `last_event_id` for warp 0.4 | no |
 //! | `json` | [`Event::json`] | no |
 //! | `stream` | [`stream!`], to write a stream of events as a generator | no |
 //! | `signal` | [`signal`], the future of SIGINT and SIGTERM on any runtime | yes |
@@ -58,6 +61,18 @@ pub use fanfare_core::*;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 #[doc(inline)]
 pub use fanfare_axum as axum;
+
+/// hyper, and everything built on `http`: a native response, on any runtime; hyper on smol.
+#[cfg(feature = "hyper")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
+#[doc(inline)]
+pub use fanfare_hyper as hyper;
+
+/// warp: a native reply, a filter and a listener.
+#[cfg(feature = "warp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "warp")))]
+#[doc(inline)]
+pub use fanfare_warp as warp;
 
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]

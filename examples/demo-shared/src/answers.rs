@@ -57,6 +57,12 @@ impl Reply {
         }
     }
 
+    /// The answer to data that is longer than [`MAX_DATA`](crate::MAX_DATA).
+    #[must_use]
+    pub fn too_large() -> Self {
+        Self::error(413, "an event's data is at most 1 MiB")
+    }
+
     /// What went wrong, in plain words.
     #[must_use]
     pub fn error(status: u16, words: impl ToString) -> Self {

@@ -8,6 +8,7 @@
 pub mod answers;
 pub mod flags;
 pub mod metrics;
+pub mod path;
 
 use std::io::Write as _;
 use std::net::SocketAddr;

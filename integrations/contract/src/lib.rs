@@ -61,6 +61,8 @@ pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 macro_rules! each_framework {
     ($($test:ident),+ $(,)?) => {
         $crate::each_framework!(@ axum "axum" $($test)+);
+        $crate::each_framework!(@ hyper "hyper" $($test)+);
+        $crate::each_framework!(@ warp "warp" $($test)+);
     };
     (@ $module:ident $framework:literal $($test:ident)+) => {
         mod $module {

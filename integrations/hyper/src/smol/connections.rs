@@ -1,0 +1,146 @@
+//! [`Connections`]: how those that are open learn that they are to end.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// What a connection is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Take requests.
+    Serve,
+    /// End after the response that is on its way, if one is.
+    Finish,
+    /// End at once.
+    End,
+}
+
+/// The open connections of one server.
+#[derive(Clone, Debug)]
+pub(super) struct Connections(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// A [`Phase`], which only moves on.
+    phase: AtomicU8,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next_key: u64,
+    /// Every open connection, and its task once it was polled.
+    tasks: HashMap<u64, Option<Waker>>,
+    /// Who waits for the last of them to close.
+    closed: Option<Waker>,
+}
+
+impl Connections {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Shared {
+            phase: AtomicU8::new(Phase::Serve as u8),
+            open: Mutex::default(),
+        }))
+    }
+
+    /// Counts a connection as open until the result is dropped.
+    pub(super) fn join(&self) -> Connection {
+        let mut open = self.0.open();
+        let key = open.next_key;
+        open.next_key += 1;
+        open.tasks.insert(key, None);
+        Connection {
+            shared: Arc::clone(&self.0),
+            key,
+            task: None,
+        }
+    }
+
+    /// Tells every connection, the open ones and those to come.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.0.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        // Who joined the tasks before this lock is woken; who joins later sees the phase.
+        let tasks: Vec<Waker> = self.0.open().tasks.values().flatten().cloned().collect();
+        tasks.into_iter().for_each(Waker::wake);
+    }
+
+    /// Completes when none is open. For one task at a time.
+    pub(super) async fn closed(&self) {
+        poll_fn(|cx| {
+            let mut open = self.0.open();
+            if open.tasks.is_empty() {
+                return Poll::Ready(());
+            }
+            let before = open.closed.replace(cx.waker().clone());
+            drop(open);
+            drop(before);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Shared {
+    fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Serve,
+            1 => Phase::Finish,
+            _ => Phase::End,
+        }
+    }
+
+    /// Each step leaves it whole, so a panic elsewhere does not spoil it.
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's place among the open ones.
+#[derive(Debug)]
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    key: u64,
+    /// Whom the next phase wakes.
+    task: Option<Waker>,
+}
+
+impl Connection {
+    /// What to do now. The task is woken when that changes.
+    ///
+    /// Called whenever the connection is polled, that is for every event: it takes the lock only
+    /// the first time, and when the task changes.
+    pub(super) fn phase(&mut self, cx: &Context<'_>) -> Phase {
+        let is_known = |task: &Waker| task.will_wake(cx.waker());
+        if !self.task.as_ref().is_some_and(is_known) {
+            let task = cx.waker().clone();
+            let before = self
+                .shared
+                .open()
+                .tasks
+                .insert(self.key, Some(task.clone()));
+            drop(before);
+            self.task = Some(task);
+        }
+        // Read after the task is known, so that no change is missed.
+        self.shared.phase()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut open = self.shared.open();
+        let task = open.tasks.remove(&self.key);
+        let closed = if open.tasks.is_empty() {
+            open.closed.take()
+        } else {
+            None
+        };
+        drop(open);
+        drop(task);
+        if let Some(closed) = closed {
+            closed.wake();
+        }
+    }
+}

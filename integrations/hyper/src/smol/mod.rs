@@ -1,0 +1,60 @@
+//! hyper on [smol](https://docs.rs/smol), without tokio: I/O, a timer and an accept loop.
+//!
+//! ```no_run
+//! use std::convert::Infallible;
+//!
+//! use fanfare_core::Broadcaster;
+//! use fanfare_hyper::{smol as server, LastEventId, Sse};
+//! use hyper::{body::Incoming, service::service_fn, Request};
+//!
+//! # fn signal() -> impl std::future::Future<Output = ()> + Send { std::future::pending() }
+//! fn main() -> std::io::Result<()> {
+//!     smol::block_on(async {
+//!         let hub = Broadcaster::builder().history(1_000).build();
+//!         let closing = hub.close_when(signal());
+//!         let service = service_fn(move |request: Request<Incoming>| {
+//!             let last = LastEventId::from_request(&request);
+//!             let sse = Sse::new(hub.subscribe("prices").after(last));
+//!             async { Ok::<_, Infallible>(sse.into_response()) }
+//!         });
+//!         let listener = server::bind("127.0.0.1:3000").await?;
+//!         server::serve(listener, service).with_graceful_shutdown(closing).await;
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! Connections run on smol's global executor. It has one thread unless the environment variable
+//! `SMOL_THREADS` says how many.
+//!
+//! Another executor, or other settings of hyper's, take an accept loop of your own, of the same
+//! parts:
+//!
+//! ```no_run
+//! # use hyper::{body::Incoming, server::conn::http1, service::service_fn, Request, Response};
+//! # use fanfare_hyper::smol::{bind, Timer};
+//! # async fn answer(_: Request<Incoming>) -> Result<Response<String>, std::io::Error> { todo() }
+//! # fn todo() -> Result<Response<String>, std::io::Error> { Ok(Response::default()) }
+//! # async fn accept(executor: &smol::Executor<'static>) -> std::io::Result<()> {
+//! let listener = bind("127.0.0.1:3000").await?;
+//! loop {
+//!     let (io, _) = listener.accept().await?;
+//!     let connection = http1::Builder::new()
+//!         .timer(Timer)
+//!         .max_buf_size(16 * 1024)
+//!         .serve_connection(io, service_fn(answer));
+//!     executor.spawn(connection).detach();
+//! }
+//! # }
+//! ```
+
+mod connections;
+mod io;
+mod listener;
+mod serve;
+mod timer;
+
+pub use io::Io;
+pub use listener::{bind, Listener};
+pub use serve::{serve, Peer, Serve};
+pub use timer::Timer;

@@ -1,0 +1,244 @@
+//! [`serve`], the accept loop.
+
+use std::error::Error;
+use std::fmt;
+use std::future::{pending, poll_fn, Future, IntoFuture, Pending};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::pin::{pin, Pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use smol::future;
+
+use super::connections::{Connection, Connections, Phase};
+use super::{Io, Listener, Timer};
+
+/// How long connections have to end by themselves, if nothing else is said.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The pause after the system refused to accept: for want of files, mostly, which others must
+/// close first.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Serves HTTP/1.1 to every connection of the listener, each in a task of smol's global executor.
+///
+/// The service is cloned for each connection; a [`service_fn`](hyper::service::service_fn) can
+/// be. Every request has its client's address among its extensions, as a [`Peer`]. A client whose
+/// request's head takes longer than 30 seconds is disconnected. A connection that fails ends
+/// alone, without a word.
+///
+/// See the [module](super) for an example.
+pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
+    Serve {
+        listener,
+        service,
+        signal: pending(),
+        grace: GRACE,
+    }
+}
+
+/// A request's client, among the request's extensions.
+///
+/// ```
+/// use fanfare_hyper::smol::Peer;
+/// use http::Request;
+///
+/// fn client<B>(request: &Request<B>) -> Option<std::net::IpAddr> {
+///     request.extensions().get().map(|Peer(address)| address.ip())
+/// }
+/// # assert_eq!(client(&Request::new(())), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer(pub SocketAddr);
+
+/// A server to be, from [`serve`]. It runs when awaited, until its shutdown is over; without
+/// [`with_graceful_shutdown`](Self::with_graceful_shutdown), for ever.
+///
+/// # Cancel safety
+///
+/// Dropped, the running server closes its listener and all connections, in the middle of whatever
+/// they send.
+#[must_use = "servers do nothing unless awaited"]
+pub struct Serve<S, F = Pending<()>> {
+    listener: Listener,
+    service: S,
+    signal: F,
+    grace: Duration,
+}
+
+impl<S, F> Serve<S, F> {
+    /// Shuts down when `signal` completes: accepts nobody any more, lets every connection finish
+    /// the response that it sends, and ends after the last of them, or after the
+    /// [`grace`](Self::grace).
+    ///
+    /// A stream of events has no end of its own: give it
+    /// [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when).
+    pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<S, G>
+    where
+        G: Future<Output = ()> + Send + 'static,
+    {
+        Serve {
+            listener: self.listener,
+            service: self.service,
+            signal,
+            grace: self.grace,
+        }
+    }
+
+    /// How long after the signal connections may go on; then they are cut. 5 seconds, if nothing
+    /// is said.
+    ///
+    /// It is for clients that have stopped reading, which never take the end of their stream.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+}
+
+impl<S, F> fmt::Debug for Serve<S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("listener", &self.listener)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, B, F> IntoFuture for Serve<S, F>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    type Output = ();
+    type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<S, B, F> Serve<S, F>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    async fn run(self) {
+        let connections = EndOnDrop(Connections::new());
+        let accept = accept(self.listener, self.service, connections.0.clone());
+        // The listener is closed as soon as the signal is there.
+        future::or(self.signal, accept).await;
+        connections.0.enter(Phase::Finish);
+        let time_is_over = async {
+            smol::Timer::after(self.grace).await;
+        };
+        future::or(connections.0.closed(), time_is_over).await;
+    }
+}
+
+/// Ends the connections that are left, however the server ended.
+struct EndOnDrop(Connections);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.enter(Phase::End);
+    }
+}
+
+async fn accept<S, B>(listener: Listener, service: S, connections: Connections)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    loop {
+        match listener.accept().await {
+            Ok((io, peer)) => {
+                let service = WithPeer {
+                    service: service.clone(),
+                    peer: Peer(peer),
+                };
+                smol::spawn(serve_connection(io, service, connections.join())).detach();
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => {
+                smol::Timer::after(ACCEPT_PAUSE).await;
+            }
+        }
+        // The signal is heard even if there is always somebody to accept.
+        future::yield_now().await;
+    }
+}
+
+async fn serve_connection<S, B>(io: Io, service: S, mut place: Connection)
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut connection = pin!(http1::Builder::new()
+        .timer(Timer)
+        .serve_connection(io, service));
+    let mut is_finishing = false;
+    poll_fn(|cx| {
+        match place.phase(cx) {
+            Phase::Serve => {}
+            Phase::Finish if is_finishing => {}
+            Phase::Finish => {
+                is_finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Phase::End => return Poll::Ready(()),
+        }
+        // An error is the client's leaving, or what it sent: nobody here can mend it.
+        connection.as_mut().poll(cx).map(|_| ())
+    })
+    .await;
+}
+
+/// Whether the listener is as good as before.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+    )
+}
+
+/// A service whose requests say from whom they are.
+struct WithPeer<S> {
+    service: S,
+    peer: Peer,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> S::Future {
+        request.extensions_mut().insert(self.peer);
+        self.service.call(request)
+    }
+}

@@ -1,0 +1,74 @@
+//! Server-sent events for [warp](https://docs.rs/warp): a native reply and a filter.
+//!
+//! ```
+//! use fanfare_core::Broadcaster;
+//! use fanfare_warp::{last_event_id, Sse};
+//! use warp::Filter;
+//!
+//! let hub = Broadcaster::new();
+//! let prices = warp::path!("prices")
+//!     .and(warp::get())
+//!     .and(last_event_id())
+//!     .map(move |last| Sse::new(hub.subscribe("prices").after(last)));
+//! # let _ = warp::service(prices);
+//! ```
+//!
+//! # Serving
+//!
+//! Two things that a server of long streams needs are not warp's defaults:
+//!
+//! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
+//!   acknowledgement of the one before. Give `incoming` a listener from [`bind`], which sets it.
+//! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
+//!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
+//!   client that has stopped reading never takes its end;
+//!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it:
+//!
+//! ```no_run
+//! # use std::{future::Future, time::Duration};
+//! # use fanfare_core::Broadcaster;
+//! # use warp::{Filter, Reply};
+//! # async fn serve<F>(
+//! #     routes: F,
+//! #     hub: Broadcaster,
+//! #     signal: impl Future<Output = ()> + Send + 'static,
+//! # ) -> std::io::Result<()>
+//! # where
+//! #     F: Filter<Error = warp::Rejection> + Clone + Send + Sync + 'static,
+//! #     F::Extract: Reply,
+//! # {
+//! let listener = fanfare_warp::bind("127.0.0.1:3000").await?;
+//! let server = warp::serve(routes).incoming(listener).graceful(hub.close_when(signal));
+//! let server = async {
+//!     server.run().await;
+//!     Ok(())
+//! };
+//! hub.serve(server, Duration::from_secs(1)).await
+//! # }
+//! ```
+//!
+//! A client that disconnects is noticed at once, and its stream dropped; one that vanishes
+//! without a word is noticed by the keep-alive. warp logs the end of every such connection as an
+//! error of target `warp::server`, which is nobody's: filter it.
+//!
+//! # Compression
+//!
+//! `warp::compression` compresses whatever passes it, event streams among it, and every client
+//! would pay for an encoder of its own: wrap the other routes only.
+//!
+//! # HEAD
+//!
+//! `warp::get()` takes no HEAD. A route that is to answer it begins with
+//! `warp::get().or(warp::head()).unify()`; it then ends at once, with the same headers.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod extract;
+mod listener;
+mod response;
+
+pub use error::PublishError;
+pub use extract::{last_event_id, LastEventId};
+pub use listener::bind;
+pub use response::Sse;
