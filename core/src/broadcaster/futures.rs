@@ -67,6 +67,8 @@ pub struct Ended {
     pub(super) hub: Arc<Hub>,
     pub(super) sleeper: Sleeper,
     pub(super) grace: Duration,
+    /// Whether the last subscriber's leave ends it too.
+    pub(super) until_alone: bool,
     /// Whom the timer wakes at the deadline, once it knows.
     pub(super) timed: Option<Waker>,
 }
@@ -87,7 +89,8 @@ impl Future for Ended {
         // A grace that no clock can count to is one without end.
         let deadline = closed_at.checked_add(this.grace);
         let is_over = deadline.is_some_and(|deadline| timer.now() >= deadline);
-        if is_over || hub.subscribers.load(Ordering::SeqCst) == 0 {
+        let is_alone = this.until_alone && hub.subscribers.load(Ordering::SeqCst) == 0;
+        if is_over || is_alone {
             return Poll::Ready(());
         }
         let is_timed = this
@@ -118,7 +121,7 @@ pin_project! {
     pub struct Serve<S> {
         #[pin]
         pub(super) server: S,
-        pub(super) ended: Ended,
+        pub(super) bound: Ended,
     }
 }
 
@@ -129,7 +132,7 @@ impl<S: Future<Output = Result<(), E>>, E> Future for Serve<S> {
         let this = self.project();
         match this.server.poll(cx) {
             Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => Pin::new(this.ended).poll(cx).map(Ok),
+            Poll::Pending => Pin::new(this.bound).poll(cx).map(Ok),
         }
     }
 }

@@ -227,14 +227,17 @@ impl Broadcaster {
             hub: Arc::clone(self.hub()),
             sleeper: Sleeper::default(),
             grace,
+            until_alone: true,
             timed: None,
         }
     }
 
-    /// Runs a server to its own end, or until the broadcaster has [`ended`](Self::ended).
+    /// Runs a server to its own end, but not for longer than `grace` after the broadcaster is
+    /// closed.
     ///
     /// A graceful shutdown waits for every response; this bounds the wait, so that one client
-    /// that has stopped reading does not keep the process alive.
+    /// that has stopped reading does not keep the process alive. Give it the time that your other
+    /// requests may take.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -255,9 +258,12 @@ impl Broadcaster {
     where
         S: IntoFuture<Output = Result<(), E>>,
     {
+        // Other requests may still be under way once the last stream is gone.
+        let mut bound = self.ended(grace);
+        bound.until_alone = false;
         Serve {
             server: server.into_future(),
-            ended: self.ended(grace),
+            bound,
         }
     }
 
