@@ -37,8 +37,10 @@
 //!
 //! | name | what | default |
 //! |---|---|---|
+//! | `actix-web` | [`actix_web`]: `Sse` and `LastEventId` for actix-web 4 | no |
 //! | `axum` | [`axum`]: `Sse` and `LastEventId` for axum 0.8 | no |
 //! | `json` | [`Event::json`] | no |
+//! | `rocket` | [`rocket`]: `Sse` and `LastEventId` for Rocket 0.5 | no |
 //! | `stream` | [`stream!`], to write a stream of events as a generator | no |
 //! | `signal` | [`signal`], the future of SIGINT and SIGTERM on any runtime | yes |
 //!
@@ -53,11 +55,23 @@ mod signal;
 #[doc(inline)]
 pub use fanfare_core::*;
 
+/// actix-web: a native response, an extractor and a server that ends.
+#[cfg(feature = "actix-web")]
+#[cfg_attr(docsrs, doc(cfg(feature = "actix-web")))]
+#[doc(inline)]
+pub use fanfare_actix_web as actix_web;
+
 /// axum: a native response, an extractor and a listener.
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 #[doc(inline)]
 pub use fanfare_axum as axum;
+
+/// Rocket: a native response, a request guard and a fairing.
+#[cfg(feature = "rocket")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rocket")))]
+#[doc(inline)]
+pub use fanfare_rocket as rocket;
 
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
