@@ -8,7 +8,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use demo_shared::{Demo, Flags, Parser, Reply};
-use fanfare::rocket::{LastEventId, Sse};
+use fanfare::rocket::{LastEventId, RocketExt, Sse};
 use rocket::data::{Capped, Limits, ToByteUnit};
 use rocket::fairing::AdHoc;
 use rocket::http::{Header, Status};
@@ -28,7 +28,7 @@ async fn main() -> io::Result<()> {
     }
 
     let app = app(demo, address(&flags)?).attach(fanfare::rocket::fairing(hub));
-    match app.launch().await {
+    match app.launch_until(fanfare::signal()).await {
         Ok(_) => Ok(()),
         Err(error) => Err(io::Error::other(error.to_string())),
     }

@@ -19,14 +19,32 @@
 //!
 //! # Serving
 //!
-//! Rocket sends small events without delay and listens to SIGINT and SIGTERM. What is left:
+//! Rocket sends small events without delay. What is left:
 //!
 //! - **An end.** [`fairing`] closes the broadcaster at shutdown, so that every stream ends
 //!   cleanly; Rocket would cut them. `shutdown.grace` bounds how long a client that has stopped
-//!   reading can hold up the end.
+//!   reading can hold up the end. Launched with [`RocketExt::launch_until`], it ends so whenever
+//!   the signal comes; Rocket's own handling of signals now and then cuts streams nevertheless.
 //! - **Clients that leave.** Rocket drops the stream of a client that has disconnected only when
 //!   it next has something to send. So the [keep-alive](fanfare_core::KeepAlive), which is on
 //!   by default, is what frees the places of idle clients: leave it on.
+//!
+//! ```no_run
+//! # use std::future::Future;
+//! # use fanfare_core::Broadcaster;
+//! use fanfare_rocket::RocketExt;
+//!
+//! # async fn serve(
+//! #     hub: Broadcaster,
+//! #     signal: impl Future<Output = ()> + Send,
+//! # ) -> Result<(), rocket::Error> {
+//! rocket::build()
+//!     .attach(fanfare_rocket::fairing(hub))
+//!     .launch_until(signal)
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Streams of your own
 //!
@@ -40,8 +58,10 @@ mod extract;
 mod fairing;
 mod reader;
 mod response;
+mod server;
 
 pub use error::PublishError;
 pub use extract::LastEventId;
 pub use fairing::fairing;
 pub use response::Sse;
+pub use server::RocketExt;
