@@ -115,7 +115,7 @@ fn events(
 #[post("/publish/<topic>?<event>", data = "<data>")]
 fn publish(topic: &str, event: Option<&str>, data: Capped<Vec<u8>>, demo: &State<Demo>) -> Answer {
     Answer(if data.is_complete() {
-        demo.publish(topic, event, &data)
+        demo.publish(topic, event, &data.into_inner())
     } else {
         Reply::error(413, "an event's data has at most 1 MiB")
     })

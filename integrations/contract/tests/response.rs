@@ -59,6 +59,22 @@ fn an_event_is_on_the_wire_as_it_was_published(framework: &str) {
     );
 }
 
+fn one_event_is_one_chunk(framework: &str) {
+    let demo = quiet(framework, &[]);
+    let mut response = Request::get("/events/numbers").send(demo.addr());
+    let opening = response.body.next(DEADLINE);
+    assert_eq!(opening, Piece::Chunk(b"retry: 2000\n".to_vec()));
+
+    for n in 0..20 {
+        let id = demo.publish("numbers", n.to_string());
+        let event = format!("id: {id}\nevent: numbers\ndata: {n}\n\n");
+        assert_eq!(
+            response.body.next(DEADLINE),
+            Piece::Chunk(event.into_bytes())
+        );
+    }
+}
+
 fn an_event_can_have_a_name_of_its_own(framework: &str) {
     let demo = quiet(framework, &[]);
     let mut events = Events::open(demo.addr(), &Request::get("/events/orders"));
@@ -337,6 +353,7 @@ fn one_address_may_have_only_so_many_streams(framework: &str) {
 each_framework!(
     the_first_bytes_come_at_once,
     an_event_is_on_the_wire_as_it_was_published,
+    one_event_is_one_chunk,
     an_event_can_have_a_name_of_its_own,
     a_stream_brings_only_its_topics,
     head_ends_at_once_with_the_same_headers,
