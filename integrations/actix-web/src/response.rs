@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use actix_web::body::{self, BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{ContentEncoding, RETRY_AFTER};
+use actix_web::http::header::{ContentEncoding, ContentType, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use bytes::Bytes;
@@ -65,6 +65,8 @@ impl Responder for Sse {
             }
             // The `Compress` middleware leaves alone what already has an encoding.
             response.insert_header(ContentEncoding::Identity);
+        } else {
+            response.insert_header(ContentType::plaintext());
         }
         // actix-web would read a body for HEAD to its end, which an endless one does not have.
         if request.method() == Method::HEAD {

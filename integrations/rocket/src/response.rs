@@ -1,7 +1,7 @@
 //! [`Sse`], the response.
 
 use fanfare_core::response::{Answer, HEADERS};
-use rocket::http::Status;
+use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::Request;
 
@@ -79,6 +79,8 @@ impl<'r> Responder<'r, 'static> for Sse {
             for (name, value) in HEADERS {
                 response.raw_header(name, value);
             }
+        } else {
+            response.header(ContentType::Plain);
         }
         response
             .streamed_body(Reader::new(self.0.into_body()))
