@@ -37,10 +37,10 @@
 //!
 //! | name | what | default |
 //! |---|---|---|
-//! | `actix-web` | [`actix_web`]: `Sse` and `LastEventId` for actix-web 4 | no |
+//! | `actix-web` | [`actix_web`]: `Sse` and `LastEventId` for actix-web 4, from Rust 1.89 | no |
 //! | `axum` | [`axum`]: `Sse` and `LastEventId` for axum 0.8 | no |
 //! | `json` | [`Event::json`] | no |
-//! | `rocket` | [`rocket`]: `Sse` and `LastEventId` for Rocket 0.5 | no |
+//! | `rocket` | [`rocket`]: `Sse` and `LastEventId` for Rocket 0.5, from Rust 1.89 | no |
 //! | `stream` | [`stream!`], to write a stream of events as a generator | no |
 //! | `signal` | [`signal`], the future of SIGINT and SIGTERM on any runtime | yes |
 //!
