@@ -37,13 +37,15 @@
 //!
 //! | name | what | default |
 //! |---|---|---|
+//! | `actix-web` | [`actix_web`]: `Sse` and `LastEventId` for actix-web 4, from Rust 1.89 | no |
 //! | `axum` | [`axum`]: `Sse` and `LastEventId` for axum 0.8 | no |
 //! | `hyper` | [`hyper`]: the same for hyper 1 and all that is built on `http` 1 | no |
-//! | `smol` | [`hyper::smol`]: hyper's I/O, timer and accept loop on smol | no |
-//! | `warp` | [`warp`]: `Sse` and `last_event_id` for warp 0.4 | no |
 //! | `json` | [`Event::json`] | no |
-//! | `stream` | [`stream!`], to write a stream of events as a generator | no |
+//! | `rocket` | [`rocket`]: `Sse` and `LastEventId` for Rocket 0.5, from Rust 1.89 | no |
 //! | `signal` | [`signal`], the future of SIGINT and SIGTERM on any runtime | yes |
+//! | `smol` | [`hyper::smol`]: hyper's I/O, timer and accept loop on smol | no |
+//! | `stream` | [`stream!`], to write a stream of events as a generator | no |
+//! | `warp` | [`warp`]: `Sse` and `last_event_id` for warp 0.4 | no |
 //!
 //! Features add modules and functions; none changes what another does.
 
@@ -55,6 +57,12 @@ mod signal;
 
 #[doc(inline)]
 pub use fanfare_core::*;
+
+/// actix-web: a native response, an extractor and a server that ends.
+#[cfg(feature = "actix-web")]
+#[cfg_attr(docsrs, doc(cfg(feature = "actix-web")))]
+#[doc(inline)]
+pub use fanfare_actix_web as actix_web;
 
 /// axum: a native response, an extractor and a listener.
 #[cfg(feature = "axum")]
@@ -73,6 +81,12 @@ pub use fanfare_hyper as hyper;
 #[cfg_attr(docsrs, doc(cfg(feature = "warp")))]
 #[doc(inline)]
 pub use fanfare_warp as warp;
+
+/// Rocket: a native response, a request guard and a fairing.
+#[cfg(feature = "rocket")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rocket")))]
+#[doc(inline)]
+pub use fanfare_rocket as rocket;
 
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]

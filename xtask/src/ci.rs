@@ -247,7 +247,16 @@ fn compare_rust_versions(metadata: &Value, root: &str) -> RustVersions {
             .push(format!("{} states no rust-version", name(root)));
         return findings;
     };
-    let mut seen = HashSet::from([root]);
+    // What an optional package of ours asks for, only those who choose it need; it states that
+    // itself, and is checked in its turn.
+    let is_chosen = |id: &str| {
+        array(&packages[root]["dependencies"])
+            .iter()
+            .filter(|d| d["optional"] == true && d["path"].is_string())
+            .any(|d| text(&d["name"]) == name(id))
+    };
+    let chosen = packages.keys().copied().filter(|id| is_chosen(id));
+    let mut seen: HashSet<&str> = chosen.chain([root]).collect();
     let mut pending = vec![root];
     while let Some(id) = pending.pop() {
         match stated(id) {
@@ -316,13 +325,17 @@ mod tests {
     fn only_normal_dependencies_bind_the_rust_version() {
         let metadata: Value = serde_json::from_str(
             r#"{"packages": [
-                  {"id": "a", "name": "a", "rust_version": "1.80"},
+                  {"id": "a", "name": "a", "rust_version": "1.80", "dependencies": [
+                     {"name": "chosen", "optional": true, "path": "/chosen"},
+                     {"name": "old", "optional": true}]},
+                  {"id": "chosen", "name": "chosen", "rust_version": "1.90"},
                   {"id": "old", "name": "old", "rust_version": "1.56"},
                   {"id": "new", "name": "new", "rust_version": "1.85.0"},
                   {"id": "dev", "name": "dev", "rust_version": "1.90"},
                   {"id": "silent", "name": "silent", "rust_version": null}],
                 "resolve": {"nodes": [
                   {"id": "a", "deps": [{"pkg": "old", "dep_kinds": [{"kind": null}]},
+                                       {"pkg": "chosen", "dep_kinds": [{"kind": null}]},
                                        {"pkg": "dev", "dep_kinds": [{"kind": "dev"}]}]},
                   {"id": "old", "deps": [{"pkg": "new", "dep_kinds": [{"kind": null}]},
                                          {"pkg": "silent", "dep_kinds": [{"kind": null}]}]}]}}"#,

@@ -60,9 +60,11 @@ pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 #[macro_export]
 macro_rules! each_framework {
     ($($test:ident),+ $(,)?) => {
+        $crate::each_framework!(@ actix_web "actix-web" $($test)+);
         $crate::each_framework!(@ axum "axum" $($test)+);
         $crate::each_framework!(@ hyper "hyper" $($test)+);
         $crate::each_framework!(@ warp "warp" $($test)+);
+        $crate::each_framework!(@ rocket "rocket" $($test)+);
     };
     (@ $module:ident $framework:literal $($test:ident)+) => {
         mod $module {
@@ -74,6 +76,23 @@ macro_rules! each_framework {
             )+
         }
     };
+}
+
+/// Whether the framework drops the stream of a client that has disconnected at once.
+///
+/// Rocket runs each response in a task apart from its connection, and tells it that the client
+/// has gone only when it next sends something: an event or a keep-alive.
+#[must_use]
+pub fn notices_disconnects_at_once(framework: &str) -> bool {
+    framework != "rocket"
+}
+
+/// Whether the framework hands on header values that are not UTF-8.
+///
+/// Rocket drops such headers before anybody sees them.
+#[must_use]
+pub fn hands_on_headers_of_any_bytes(framework: &str) -> bool {
+    framework != "rocket"
 }
 
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);

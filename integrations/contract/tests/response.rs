@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use fanfare_contract::{
-    each_framework, wait_for, Demo, End, Events, Head, Item, Piece, Request, DEADLINE,
+    each_framework, notices_disconnects_at_once, wait_for, Demo, End, Events, Head, Item, Piece,
+    Request, DEADLINE,
 };
 use fanfare_core::Decoded;
 use serde_json::{json, Value};
@@ -58,6 +59,22 @@ fn an_event_is_on_the_wire_as_it_was_published(framework: &str) {
     );
 }
 
+fn one_event_is_one_chunk(framework: &str) {
+    let demo = quiet(framework, &[]);
+    let mut response = Request::get("/events/numbers").send(demo.addr());
+    let opening = response.body.next(DEADLINE);
+    assert_eq!(opening, Piece::Chunk(b"retry: 2000\n".to_vec()));
+
+    for n in 0..20 {
+        let id = demo.publish("numbers", n.to_string());
+        let event = format!("id: {id}\nevent: numbers\ndata: {n}\n\n");
+        assert_eq!(
+            response.body.next(DEADLINE),
+            Piece::Chunk(event.into_bytes())
+        );
+    }
+}
+
 fn an_event_can_have_a_name_of_its_own(framework: &str) {
     let demo = quiet(framework, &[]);
     let mut events = Events::open(demo.addr(), &Request::get("/events/orders"));
@@ -104,7 +121,10 @@ fn head_ends_at_once_with_the_same_headers(framework: &str) {
     // Had it not ended, the connection would not answer again.
     let again = head.body.into_connection().send(&Request::get("/stats"));
     assert_eq!(again.head.status, 200);
-    // Nor does it count as a subscriber.
+    // Nor does it count as a subscriber, and the stream before it is gone.
+    if !notices_disconnects_at_once(framework) {
+        demo.publish("news", "somebody there?");
+    }
     wait_for("the streams to end", || {
         (demo.stats()["subscribers"] == 0).then_some(())
     });
@@ -333,6 +353,7 @@ fn one_address_may_have_only_so_many_streams(framework: &str) {
 each_framework!(
     the_first_bytes_come_at_once,
     an_event_is_on_the_wire_as_it_was_published,
+    one_event_is_one_chunk,
     an_event_can_have_a_name_of_its_own,
     a_stream_brings_only_its_topics,
     head_ends_at_once_with_the_same_headers,

@@ -1,6 +1,8 @@
 //! SIGTERM: every open stream ends cleanly, told when to come back, and the process ends too.
 
 use std::collections::BTreeSet;
+use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use fanfare_contract::{each_framework, wait_for, Demo, End, Events, Request};
@@ -56,6 +58,24 @@ fn a_client_that_never_reads_holds_nothing_up(framework: &str) {
     assert_eq!(demo.wait_exit(EXIT_LIMIT).code(), Some(0));
 }
 
+fn clients_that_come_in_that_moment_do_no_harm(framework: &str) {
+    // Not every time has a client that comes at the worst moment.
+    for _ in 0..3 {
+        let mut demo = Demo::start(framework, &["--metrics-every", "0"]);
+        let mut events = Events::open(demo.addr(), &Request::get("/events"));
+        let addr = demo.addr();
+        // Ends when the server no longer takes connections.
+        let newcomers = thread::spawn(move || while TcpStream::connect(addr).is_ok() {});
+
+        demo.terminate();
+
+        let (_, end) = events.rest();
+        assert_eq!(end, End::Clean);
+        assert_eq!(demo.wait_exit(EXIT_LIMIT).code(), Some(0));
+        newcomers.join().expect("it only connects");
+    }
+}
+
 fn an_idle_server_exits(framework: &str) {
     let mut demo = Demo::start(framework, &[]);
     drop(Request::get("/events").send(demo.addr()));
@@ -70,5 +90,6 @@ fn an_idle_server_exits(framework: &str) {
 each_framework!(
     every_stream_ends_cleanly_with_a_retry_of_its_own,
     a_client_that_never_reads_holds_nothing_up,
+    clients_that_come_in_that_moment_do_no_harm,
     an_idle_server_exits,
 );

@@ -1,0 +1,163 @@
+//! The demo on Rocket.
+//!
+//! Run with `cargo xtask demo rocket`, or `cargo run --release -p demo-rocket -- --port 3000`.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use demo_shared::{Demo, Flags, Parser, Reply};
+use fanfare::rocket::{LastEventId, RocketExt, Sse};
+use rocket::data::{Capped, Limits, ToByteUnit};
+use rocket::fairing::AdHoc;
+use rocket::http::{Header, Status};
+use rocket::response::content::RawHtml;
+use rocket::response::{self, Responder, Response};
+use rocket::serde::json::Json;
+use rocket::{get, options, post, routes, Build, Config, Request, Rocket, State};
+
+#[rocket::main]
+async fn main() -> io::Result<()> {
+    let flags = Flags::parse();
+    demo_shared::log();
+    let hub = demo_shared::broadcaster(&flags);
+    let demo = Demo::new(hub.clone());
+    if let Some(every) = flags.metrics_every() {
+        demo_shared::publish_metrics(&demo, every)?;
+    }
+
+    let app = app(demo, address(&flags)?).attach(fanfare::rocket::fairing(hub));
+    match app.launch_until(fanfare::signal()).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(io::Error::other(error.to_string())),
+    }
+}
+
+fn address(flags: &Flags) -> io::Result<SocketAddr> {
+    let mut addresses = flags.address().to_socket_addrs()?;
+    addresses
+        .next()
+        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+fn app(demo: Demo, address: SocketAddr) -> Rocket<Build> {
+    let config = Config::figment()
+        .merge((Config::ADDRESS, address.ip()))
+        .merge((Config::PORT, address.port()))
+        .merge((
+            Config::LIMITS,
+            Limits::new().limit("bytes", demo_shared::MAX_DATA.bytes()),
+        ))
+        .merge(("shutdown.grace", demo_shared::GRACE.as_secs()))
+        // Rocket logs to standard output, which says where the demo listens.
+        .merge((Config::LOG_LEVEL, "off"));
+    rocket::custom(config)
+        .manage(demo)
+        .attach(AdHoc::on_response("CORS", |_, response| {
+            response.set_raw_header("Access-Control-Allow-Origin", "*");
+            Box::pin(async {})
+        }))
+        .attach(AdHoc::on_liftoff("Listening", |rocket| {
+            let address = (rocket.config().address, rocket.config().port);
+            if demo_shared::say_listening(address.into()).is_err() {
+                // Whoever started it is gone.
+                rocket.shutdown().notify();
+            }
+            Box::pin(async {})
+        }))
+        .mount(
+            "/",
+            routes![page, preflight, all_events, events, publish, poll, long_poll, stats],
+        )
+}
+
+#[get("/")]
+fn page() -> RawHtml<&'static str> {
+    RawHtml(demo_shared::PAGE)
+}
+
+#[options("/<_..>")]
+fn preflight() -> Preflight {
+    Preflight {
+        body: (),
+        methods: Header::new("Access-Control-Allow-Methods", "GET, POST"),
+        headers: Header::new(
+            "Access-Control-Allow-Headers",
+            "cache-control, content-type, last-event-id",
+        ),
+    }
+}
+
+#[derive(Responder)]
+#[response(status = 204)]
+struct Preflight {
+    body: (),
+    methods: Header<'static>,
+    headers: Header<'static>,
+}
+
+#[get("/events")]
+fn all_events(demo: &State<Demo>, client: SocketAddr, last: LastEventId) -> Result<Sse, Answer> {
+    events("all", demo, client, last)
+}
+
+#[get("/events/<topics>")]
+fn events(
+    topics: &str,
+    demo: &State<Demo>,
+    client: SocketAddr,
+    last: LastEventId,
+) -> Result<Sse, Answer> {
+    Ok(Sse::new(demo.events(topics, last, client.ip())?))
+}
+
+#[post("/publish/<topic>?<event>", data = "<data>")]
+fn publish(topic: &str, event: Option<&str>, data: Capped<Vec<u8>>, demo: &State<Demo>) -> Answer {
+    Answer(if data.is_complete() {
+        demo.publish(topic, event, &data.into_inner())
+    } else {
+        Reply::error(413, "an event's data has at most 1 MiB")
+    })
+}
+
+#[get("/poll?<after>&<topics>")]
+fn poll(after: Option<&str>, topics: Option<&str>, demo: &State<Demo>) -> Answer {
+    Answer(demo.poll(topics, after))
+}
+
+#[get("/long-poll?<after>&<topics>&<wait>")]
+async fn long_poll(
+    after: Option<&str>,
+    topics: Option<&str>,
+    wait: Option<f64>,
+    client: SocketAddr,
+    demo: &State<Demo>,
+) -> Answer {
+    Answer(demo.long_poll(topics, after, wait, client.ip()).await)
+}
+
+#[get("/stats")]
+fn stats(demo: &State<Demo>) -> Answer {
+    Answer(demo.stats())
+}
+
+/// A [`Reply`], which Rocket answers with.
+struct Answer(Reply);
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self(reply)
+    }
+}
+
+impl<'r> Responder<'r, 'static> for Answer {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let mut response = Response::build_from(Json(self.0.json).respond_to(request)?);
+        response.status(Status::new(self.0.status));
+        if let Some(seconds) = self.0.retry_after {
+            response.raw_header("Retry-After", seconds.to_string());
+        }
+        response.ok()
+    }
+}

@@ -1,0 +1,79 @@
+//! Server-sent events for [actix-web](https://docs.rs/actix-web): a native response, an extractor
+//! and a server that ends.
+//!
+//! ```
+//! use actix_web::{get, web, App};
+//! use fanfare_actix_web::{LastEventId, Sse};
+//! use fanfare_core::Broadcaster;
+//!
+//! #[get("/prices")]
+//! async fn prices(hub: web::Data<Broadcaster>, last: LastEventId) -> Sse {
+//!     Sse::new(hub.subscribe("prices").after(last))
+//! }
+//!
+//! // Made once, outside the closure that `HttpServer` calls for each worker.
+//! let hub = web::Data::new(Broadcaster::new());
+//! let app = move || App::new().app_data(hub.clone()).service(prices);
+//! # let _ = app();
+//! ```
+//!
+//! # Serving
+//!
+//! Three things that a server of long streams needs are not actix-web's defaults:
+//!
+//! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
+//!   acknowledgement of the one before.
+//! - **Clients that leave.** actix-web lets a client close its half of the connection and still
+//!   read, so a stream that idles outlives its client until the second keep-alive fails. With
+//!   `h1_allow_half_closed(false)` it is dropped at once. A client that vanishes without a word
+//!   is noticed by the keep-alive in either case.
+//! - **An end.** A stream of events has no end of its own: SIGTERM waits 30 seconds for it, and
+//!   SIGINT cuts it.
+//!
+//! [`HttpServerExt::stream_until`] sets all three. `shutdown_timeout` bounds how long a client
+//! that has stopped reading can hold up the end:
+//!
+//! ```no_run
+//! # use std::future::Future;
+//! # use actix_web::{App, HttpServer};
+//! # use fanfare_core::Broadcaster;
+//! use fanfare_actix_web::HttpServerExt;
+//!
+//! # async fn serve(
+//! #     hub: Broadcaster,
+//! #     signal: impl Future<Output = ()> + Send + 'static,
+//! # ) -> std::io::Result<()> {
+//! # let app = App::new;
+//! HttpServer::new(app)
+//!     .stream_until(hub.close_when(signal))
+//!     .shutdown_timeout(1)
+//!     .bind(("127.0.0.1", 3000))?
+//!     .run()
+//!     .await
+//! # }
+//! ```
+//!
+//! Over HTTP/2 actix-web notices a client that leaves only by the next write, so by the
+//! keep-alive.
+//!
+//! # HEAD
+//!
+//! actix-web routes `HEAD` only where it is told to: `#[route("/prices", method = "GET", method =
+//! "HEAD")]`. [`Sse`] then answers with the headers alone.
+//!
+//! # Compression
+//!
+//! `middleware::Compress` leaves [`Sse`] alone, which says `content-encoding: identity`: every
+//! client would otherwise pay for an encoder of its own.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod extract;
+mod response;
+mod server;
+
+pub use error::PublishError;
+pub use extract::LastEventId;
+pub use response::Sse;
+pub use server::HttpServerExt;

@@ -1,0 +1,67 @@
+//! Server-sent events for [Rocket](https://docs.rs/rocket): a native response, a request guard and
+//! a fairing.
+//!
+//! ```
+//! use fanfare_core::Broadcaster;
+//! use fanfare_rocket::{LastEventId, Sse};
+//! use rocket::{get, routes, State};
+//!
+//! #[get("/prices")]
+//! fn prices(hub: &State<Broadcaster>, last: LastEventId) -> Sse {
+//!     Sse::new(hub.subscribe("prices").after(last))
+//! }
+//!
+//! let app = rocket::build()
+//!     .attach(fanfare_rocket::fairing(Broadcaster::new()))
+//!     .mount("/", routes![prices]);
+//! # let _ = app;
+//! ```
+//!
+//! # Serving
+//!
+//! Rocket sends small events without delay. What is left:
+//!
+//! - **An end.** [`fairing`] closes the broadcaster at shutdown, so that every stream ends
+//!   cleanly; Rocket would cut them. `shutdown.grace` bounds how long a client that has stopped
+//!   reading can hold up the end. Launched with [`RocketExt::launch_until`], it ends so whenever
+//!   the signal comes; Rocket's own handling of signals now and then cuts streams nevertheless.
+//! - **Clients that leave.** Rocket drops the stream of a client that has disconnected only when
+//!   it next has something to send. So the [keep-alive](fanfare_core::KeepAlive), which is on
+//!   by default, is what frees the places of idle clients: leave it on.
+//!
+//! ```no_run
+//! # use std::future::Future;
+//! # use fanfare_core::Broadcaster;
+//! use fanfare_rocket::RocketExt;
+//!
+//! # async fn serve(
+//! #     hub: Broadcaster,
+//! #     signal: impl Future<Output = ()> + Send,
+//! # ) -> Result<(), rocket::Error> {
+//! rocket::build()
+//!     .attach(fanfare_rocket::fairing(hub))
+//!     .launch_until(signal)
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Streams of your own
+//!
+//! A [`channel`](fanfare_core::channel) or a generator does not belong to the broadcaster: end it
+//! when [`Shutdown`](rocket::Shutdown) completes, or Rocket cuts it after the grace period.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod extract;
+mod fairing;
+mod reader;
+mod response;
+mod server;
+
+pub use error::PublishError;
+pub use extract::LastEventId;
+pub use fairing::fairing;
+pub use response::Sse;
+pub use server::RocketExt;
