@@ -52,10 +52,10 @@
 
 mod error;
 mod extract;
-mod listener;
 mod response;
 
 pub use error::PublishError;
 pub use extract::LastEventId;
-pub use listener::bind;
+#[doc(inline)]
+pub use fanfare_tokio::bind;
 pub use response::Sse;

@@ -65,10 +65,10 @@
 
 mod error;
 mod extract;
-mod listener;
 mod response;
 
 pub use error::PublishError;
 pub use extract::{last_event_id, LastEventId};
-pub use listener::bind;
+#[doc(inline)]
+pub use fanfare_tokio::bind;
 pub use response::Sse;
