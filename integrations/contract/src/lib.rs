@@ -7,6 +7,7 @@
 //! Everything here waits for the thing itself, up to a deadline, and panics with what it saw instead
 //! if that does not come: a harness that cannot do its work has failed its test.
 
+#[cfg(feature = "browser")]
 mod browser;
 mod demo;
 mod events;
@@ -16,6 +17,7 @@ mod proxy;
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "browser")]
 pub use browser::Browser;
 pub use demo::Demo;
 pub use events::{Events, Item, Place};
