@@ -11,15 +11,17 @@ mod browser;
 mod demo;
 mod events;
 mod http;
+mod limits;
 mod proxy;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub use browser::Browser;
-pub use demo::Demo;
+pub use demo::{Demo, Footprint};
 pub use events::{Events, Item, Place};
 pub use http::{Body, Connection, End, Head, Piece, Request, Response};
+pub use limits::room_for;
 pub use proxy::Proxy;
 
 /// How long to wait for something that should come at once: long, so that a busy machine makes a
