@@ -33,7 +33,7 @@ async fn main() -> std::io::Result<()> {
     let app = app(demo).into_make_service_with_connect_info::<SocketAddr>();
     let server =
         axum::serve(listener, app).with_graceful_shutdown(hub.close_when(fanfare::signal()));
-    hub.serve(server, demo_shared::GRACE).await
+    hub.serve(server, flags.grace()).await
 }
 
 fn app(demo: Demo) -> Router {
@@ -50,6 +50,7 @@ fn app(demo: Demo) -> Router {
         .route("/events", get(all_events))
         .route("/events/{topics}", get(events))
         .route("/publish/{topic}", post(publish))
+        .route("/echo", post(echo))
         .route("/poll", get(poll))
         .route("/long-poll", get(long_poll))
         .route("/stats", get(stats))
@@ -93,6 +94,13 @@ async fn publish(
         Ok(data) => demo.publish(&topic, query.event.as_deref(), &data),
         Err(rejection) => Reply::error(rejection.status().as_u16(), rejection.body_text()),
     })
+}
+
+async fn echo(events: Bytes) -> Response {
+    match demo_shared::echo(&events) {
+        Ok(events) => Sse::new(events).into_response(),
+        Err(reply) => json(reply),
+    }
 }
 
 #[derive(Deserialize)]

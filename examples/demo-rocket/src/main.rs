@@ -27,7 +27,7 @@ async fn main() -> io::Result<()> {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
-    let app = app(demo, address(&flags)?).attach(fanfare::rocket::fairing(hub));
+    let app = app(demo, &flags, address(&flags)?).attach(fanfare::rocket::fairing(hub));
     match app.launch_until(fanfare::signal()).await {
         Ok(_) => Ok(()),
         Err(error) => Err(io::Error::other(error.to_string())),
@@ -41,7 +41,7 @@ fn address(flags: &Flags) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-fn app(demo: Demo, address: SocketAddr) -> Rocket<Build> {
+fn app(demo: Demo, flags: &Flags, address: SocketAddr) -> Rocket<Build> {
     let config = Config::figment()
         .merge((Config::ADDRESS, address.ip()))
         .merge((Config::PORT, address.port()))
@@ -49,7 +49,7 @@ fn app(demo: Demo, address: SocketAddr) -> Rocket<Build> {
             Config::LIMITS,
             Limits::new().limit("bytes", demo_shared::MAX_DATA.bytes()),
         ))
-        .merge(("shutdown.grace", demo_shared::GRACE.as_secs()))
+        .merge(("shutdown.grace", flags.grace().as_secs()))
         // Else half a request holds up the end for three seconds more.
         .merge(("shutdown.mercy", 0))
         // Rocket logs to standard output, which says where the demo listens.
@@ -70,7 +70,7 @@ fn app(demo: Demo, address: SocketAddr) -> Rocket<Build> {
         }))
         .mount(
             "/",
-            routes![page, preflight, all_events, events, publish, poll, long_poll, stats],
+            routes![page, preflight, all_events, events, publish, echo, poll, long_poll, stats],
         )
 }
 
@@ -121,6 +121,15 @@ fn publish(topic: &str, event: Option<&str>, data: Capped<Vec<u8>>, demo: &State
     } else {
         Reply::too_large()
     })
+}
+
+#[post("/echo", data = "<events>")]
+fn echo(events: Capped<Vec<u8>>) -> Result<Sse, Answer> {
+    if events.is_complete() {
+        Ok(Sse::new(demo_shared::echo(&events)?))
+    } else {
+        Err(Reply::too_large().into())
+    }
 }
 
 #[get("/poll?<after>&<topics>")]

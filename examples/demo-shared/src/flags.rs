@@ -54,6 +54,10 @@ pub struct Flags {
     /// Milliseconds between two events with this machine's metrics; 0 is off
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
     metrics_every: u64,
+
+    /// Seconds for which clients that do not read may hold up the shutdown
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = value_parser!(u32).range(1..=3_600))]
+    grace: u32,
 }
 
 /// How a client is turned away when [`Flags::max_clients`] streams are open.
@@ -120,6 +124,11 @@ impl Flags {
         self.lag
     }
 
+    /// How long clients that do not read may hold up the shutdown, in whole seconds.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace.into())
+    }
+
     /// Time between two events on topic `metrics`; `None` publishes none.
     pub fn metrics_every(&self) -> Option<Duration> {
         (self.metrics_every > 0).then(|| Duration::from_millis(self.metrics_every))
@@ -182,13 +191,15 @@ mod tests {
         assert_eq!(flags.max_per_client(), None);
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
+        assert_eq!(flags.grace(), Duration::from_secs(1));
     }
 
     #[test]
     fn every_flag_is_heard() {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
-             --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100",
+             --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
+             --grace 5",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
@@ -199,6 +210,7 @@ mod tests {
         assert_eq!(flags.max_per_client(), Some(3));
         assert_eq!(flags.lag(), Lag::Disconnect);
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
+        assert_eq!(flags.grace(), Duration::from_secs(5));
     }
 
     #[test]
@@ -245,6 +257,7 @@ mod tests {
             "--max-clients 0",
             "--max-per-client=-1",
             "--metrics-every 3600001",
+            "--grace 0",
         ] {
             let kind = parse(arguments).err();
             assert!(
@@ -284,6 +297,7 @@ mod tests {
             "--max-per-client",
             "--lag",
             "--metrics-every",
+            "--grace",
         ] {
             assert!(help.contains(flag), "{flag} is missing from:\n{help}");
         }

@@ -2,7 +2,7 @@
 //! came, chunk by chunk, with the way they ended.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::DEADLINE;
@@ -120,6 +120,45 @@ impl Connection {
                 framing,
             },
         }
+    }
+
+    /// Says that nothing more will be sent, as a client that is half closed does.
+    ///
+    /// # Panics
+    ///
+    /// If the connection is gone.
+    #[track_caller]
+    pub fn close_writing(&self) {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("the connection is open");
+    }
+
+    /// Dies without a word: from now on everything the server sends is lost on its way here, and
+    /// nothing is answered, not even by a reset. Returns whether it is so.
+    ///
+    /// On Linux a filter on the socket drops every packet before TCP sees it, which is what a cable
+    /// that is cut looks like to the server. (A machine that comes back without its sockets, and
+    /// then resets them, is not simulated.) Where the system knows no such filter, or keeps it from
+    /// this user, the client has only stopped reading, and its system goes on answering.
+    #[must_use]
+    pub fn vanish(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            // BPF_RET | BPF_K: of every packet, keep 0 bytes.
+            let drop_all = [socket2::SockFilter::new(0x06, 0, 0, 0)];
+            let filtered = socket2::SockRef::from(&self.stream).attach_filter(&drop_all);
+            filtered.is_ok()
+        }
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+
+    /// Takes back [`vanish`](Self::vanish).
+    pub fn reappear(&self) {
+        // It fails if there is no filter; then there is none to take back.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&self.stream).detach_filter();
     }
 
     fn read_head(&mut self) -> Option<Head> {
@@ -320,6 +359,12 @@ impl Body {
                 }
             }
         }
+    }
+
+    /// The connection that it comes on.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// The connection, for another request.

@@ -12,6 +12,7 @@ mod browser;
 mod demo;
 mod events;
 mod http;
+mod limits;
 mod proxy;
 
 use std::thread;
@@ -19,9 +20,10 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "browser")]
 pub use browser::Browser;
-pub use demo::Demo;
+pub use demo::{Demo, Footprint};
 pub use events::{Events, Item, Place};
 pub use http::{Body, Connection, End, Head, Piece, Request, Response};
+pub use limits::room_for;
 pub use proxy::Proxy;
 
 /// How long to wait for something that should come at once: long, so that a busy machine makes a
