@@ -39,7 +39,7 @@ async fn main() -> std::io::Result<()> {
             )
             .service((page, all_events, events, publish, poll, long_poll, stats))
     })
-    .stream_until(hub.close_when(fanfare::signal()))
+    .stream_until(&hub, fanfare::signal())
     .shutdown_timeout(GRACE)
     .bind(flags.address())?;
     for address in server.addrs() {
