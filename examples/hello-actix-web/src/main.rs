@@ -31,7 +31,7 @@ fn serve(
     let shared = Data::new(hub.clone());
     let app = move || App::new().app_data(shared.clone()).service((prices, quote));
     let server = HttpServer::new(app)
-        .stream_until(hub.close_when(end))
+        .stream_until(&hub, end)
         .shutdown_timeout(1)
         .bind(address)?;
     Ok((server.addrs(), server.run()))
