@@ -124,7 +124,7 @@ fn publish(topic: &str, event: Option<&str>, data: Capped<Vec<u8>>, demo: &State
 #[post("/echo", data = "<events>")]
 fn echo(events: Capped<Vec<u8>>) -> Result<Sse, Answer> {
     if events.is_complete() {
-        Ok(Sse::new(demo_shared::echo(&events)?))
+        Ok(Sse::new(demo_shared::echo(&events.into_inner())?))
     } else {
         Err(Reply::too_large().into())
     }
