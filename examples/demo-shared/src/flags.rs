@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use clap::{builder::ValueParser, value_parser, Parser, ValueEnum};
+use clap::{
+    builder::ValueParser, error::ErrorKind, value_parser, CommandFactory, Parser, ValueEnum,
+};
 
 /// One hour: the longest pause that a flag in milliseconds accepts.
 const HOUR_MS: u64 = 60 * 60 * 1_000;
@@ -54,6 +56,10 @@ pub struct Flags {
     /// Milliseconds between two events with this machine's metrics; 0 is off
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
     metrics_every: u64,
+
+    /// Speak HTTPS and HTTP/2, with a self-signed certificate made at start
+    #[arg(long)]
+    tls: bool,
 }
 
 /// How a client is turned away when [`Flags::max_clients`] streams are open.
@@ -124,6 +130,18 @@ impl Flags {
     pub fn metrics_every(&self) -> Option<Duration> {
         (self.metrics_every > 0).then(|| Duration::from_millis(self.metrics_every))
     }
+
+    /// Whether to speak HTTPS, which a demo whose framework cannot [refuses](Self::refuse).
+    pub fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Ends the process with status 2, as for a flag that is not understood, after having said
+    /// why on standard error.
+    pub fn refuse(why: &str) -> ! {
+        let error = Self::command().error(ErrorKind::ArgumentConflict, why);
+        error.exit()
+    }
 }
 
 /// A count from the command line as the size that it limits.
@@ -152,8 +170,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{error::ErrorKind, CommandFactory};
-
     use super::*;
 
     fn parse(arguments: &str) -> Result<Flags, ErrorKind> {
@@ -182,13 +198,15 @@ mod tests {
         assert_eq!(flags.max_per_client(), None);
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
+        assert!(!flags.tls());
     }
 
     #[test]
     fn every_flag_is_heard() {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
-             --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100",
+             --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
+             --tls",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
@@ -199,6 +217,7 @@ mod tests {
         assert_eq!(flags.max_per_client(), Some(3));
         assert_eq!(flags.lag(), Lag::Disconnect);
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
+        assert!(flags.tls());
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod answers;
 pub mod flags;
 pub mod metrics;
 pub mod path;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -29,6 +31,10 @@ pub const MAX_DATA: usize = 1 << 20;
 
 /// How long clients that do not read may hold up the shutdown.
 pub const GRACE: Duration = Duration::from_secs(1);
+
+/// Why a demo that could speak HTTPS does not; for [`Flags::refuse`].
+pub const BUILT_WITHOUT_TLS: &str =
+    "this demo was built without TLS: build it with `--features tls`";
 
 /// The broadcaster that the flags ask for.
 pub fn broadcaster(flags: &Flags) -> Broadcaster {
@@ -105,7 +111,20 @@ pub fn log() {
 ///
 /// If standard output is closed.
 pub fn say_listening(address: SocketAddr) -> std::io::Result<()> {
+    say_url("http", address)
+}
+
+/// As [`say_listening`], of a demo that speaks HTTPS.
+///
+/// # Errors
+///
+/// If standard output is closed.
+pub fn say_listening_with_tls(address: SocketAddr) -> std::io::Result<()> {
+    say_url("https", address)
+}
+
+fn say_url(scheme: &str, address: SocketAddr) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "listening on http://{address}")?;
+    writeln!(out, "listening on {scheme}://{address}")?;
     out.flush()
 }

@@ -6,12 +6,12 @@ use std::time::Instant;
 use fanfare_core::{Decoded, Decoder, Message};
 use serde_json::Value;
 
-use crate::{End, Piece, Request, Response, DEADLINE};
+use crate::{Body, End, Piece, Pieces, Request, Response, DEADLINE};
 
 /// A stream of events that is being read.
 #[derive(Debug)]
-pub struct Events {
-    response: Response,
+pub struct Events<B = Body> {
+    body: B,
     decoder: Decoder,
     received: Vec<u8>,
 }
@@ -33,16 +33,38 @@ impl Events {
     /// If the answer is not 200.
     #[track_caller]
     pub fn open(addr: SocketAddr, request: &Request) -> Self {
-        let response = request.send(addr);
+        Self::of(request.send(addr))
+    }
+
+    /// Reads the stream that an answer is.
+    ///
+    /// # Panics
+    ///
+    /// If the answer is not 200.
+    #[track_caller]
+    pub fn of(response: Response) -> Self {
         if response.head.status != 200 {
             let head = response.head.clone();
             panic!("the stream was answered with {head:?}: {}", response.text());
         }
+        Self::from(response.body)
+    }
+}
+
+impl<B> From<B> for Events<B> {
+    fn from(body: B) -> Self {
         Self {
-            response,
+            body,
             decoder: Decoder::new(),
             received: Vec::new(),
         }
+    }
+}
+
+impl<B: Pieces> Events<B> {
+    /// The stream's body, for what else can be done with it. What was read is forgotten.
+    pub fn into_body(self) -> B {
+        self.body
     }
 
     /// Every byte of the body so far.
@@ -63,7 +85,6 @@ impl Events {
                 return Item::Decoded(decoded);
             }
             match self
-                .response
                 .body
                 .next(until.saturating_duration_since(Instant::now()))
             {

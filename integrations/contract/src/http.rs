@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::tls::Socket;
 use crate::DEADLINE;
 
 /// A request, written as it is given: nothing is checked, encoded or left out.
@@ -64,7 +65,7 @@ impl Request {
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Socket,
     /// What has been read and not been used.
     buffer: Vec<u8>,
 }
@@ -77,11 +78,20 @@ impl Connection {
     /// If nobody listens at the address.
     #[track_caller]
     pub fn open(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&addr, DEADLINE)
-            .unwrap_or_else(|error| panic!("no connection to {addr}: {error}"));
-        stream
-            .set_nodelay(true)
-            .expect("a new socket takes options");
+        Self::over(Socket::Plain(connect(addr)))
+    }
+
+    /// Connects to a server that speaks TLS, whatever certificate it shows.
+    ///
+    /// # Panics
+    ///
+    /// If nobody listens at the address.
+    #[track_caller]
+    pub fn open_with_tls(addr: SocketAddr) -> Self {
+        Self::over(Socket::with_tls(connect(addr), addr))
+    }
+
+    fn over(stream: Socket) -> Self {
         Self {
             stream,
             buffer: Vec::new(),
@@ -162,6 +172,16 @@ impl Connection {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.buffer).into_owned()
     }
+}
+
+#[track_caller]
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&addr, DEADLINE)
+        .unwrap_or_else(|error| panic!("no connection to {addr}: {error}"));
+    stream
+        .set_nodelay(true)
+        .expect("a new socket takes options");
+    stream
 }
 
 enum Fill {
@@ -270,6 +290,12 @@ pub enum Piece {
     Quiet,
 }
 
+/// A body that comes in pieces, whatever the protocol.
+pub trait Pieces {
+    /// Waits up to `limit` for the next piece.
+    fn next(&mut self, limit: Duration) -> Piece;
+}
+
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -321,7 +347,6 @@ impl Body {
             }
         }
     }
-
     /// The connection, for another request.
     ///
     /// # Panics
@@ -374,6 +399,12 @@ impl Body {
                 Some(Piece::End(End::Clean))
             }
         }
+    }
+}
+
+impl Pieces for Body {
+    fn next(&mut self, limit: Duration) -> Piece {
+        Self::next(self, limit)
     }
 }
 

@@ -11,7 +11,9 @@ mod browser;
 mod demo;
 mod events;
 mod http;
+mod http2;
 mod proxy;
+mod tls;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +21,8 @@ use std::time::{Duration, Instant};
 pub use browser::Browser;
 pub use demo::Demo;
 pub use events::{Events, Item, Place};
-pub use http::{Body, Connection, End, Head, Piece, Request, Response};
+pub use http::{Body, Connection, End, Head, Piece, Pieces, Request, Response};
+pub use http2::{Http2, Http2Body, Http2Response};
 pub use proxy::Proxy;
 
 /// How long to wait for something that should come at once: long, so that a busy machine makes a
@@ -75,6 +78,17 @@ macro_rules! each_framework {
                 }
             )+
         }
+    };
+}
+
+/// As [`each_framework!`], for those that speak TLS and HTTP/2 by themselves: all but warp.
+#[macro_export]
+macro_rules! each_framework_with_tls {
+    ($($test:ident),+ $(,)?) => {
+        $crate::each_framework!(@ actix_web "actix-web" $($test)+);
+        $crate::each_framework!(@ axum "axum" $($test)+);
+        $crate::each_framework!(@ hyper "hyper" $($test)+);
+        $crate::each_framework!(@ rocket "rocket" $($test)+);
     };
 }
 
