@@ -26,10 +26,10 @@ pub(crate) struct TlsListener {
 }
 
 impl TlsListener {
-    pub(crate) fn new(listener: TcpListener, config: Arc<ServerConfig>) -> Self {
+    pub(crate) fn new(listener: TcpListener, config: ServerConfig) -> Self {
         Self {
             listener,
-            acceptor: config.into(),
+            acceptor: Arc::new(config).into(),
             handshakes: JoinSet::new(),
         }
     }

@@ -53,7 +53,7 @@ impl Certificate {
     /// # Errors
     ///
     /// If rustls does not take the certificate.
-    pub fn server_config(&self) -> io::Result<Arc<ServerConfig>> {
+    pub fn server_config(&self) -> io::Result<ServerConfig> {
         let key = PrivatePkcs8KeyDer::from(self.0.signing_key.serialize_der());
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -62,6 +62,6 @@ impl Certificate {
             .with_single_cert(vec![self.0.cert.der().clone()], PrivateKeyDer::Pkcs8(key))
             .map_err(io::Error::other)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(config)
     }
 }
