@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{
-    builder::ValueParser, error::ErrorKind, value_parser, CommandFactory, Parser, ValueEnum,
-};
+use clap::{builder::ValueParser, error::ErrorKind, value_parser, Parser, ValueEnum};
 
 /// One hour: the longest pause that a flag in milliseconds accepts.
 const HOUR_MS: u64 = 60 * 60 * 1_000;
@@ -139,8 +137,7 @@ impl Flags {
     /// Ends the process with status 2, as for a flag that is not understood, after having said
     /// why on standard error.
     pub fn refuse(why: &str) -> ! {
-        let error = Self::command().error(ErrorKind::ArgumentConflict, why);
-        error.exit()
+        clap::Error::raw(ErrorKind::ArgumentConflict, format!("{why}\n")).exit()
     }
 }
 
@@ -170,6 +167,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn parse(arguments: &str) -> Result<Flags, ErrorKind> {
