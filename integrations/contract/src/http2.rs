@@ -158,6 +158,6 @@ impl Pieces for Http2Body {
 
 /// How much of all streams together may wait to be read, in bytes: a lot, as in browsers, so that
 /// one that is not read does not hold up the others. Each stream alone has the 64 KiB of the
-/// standard. h2 also allows as many small frames as half of this pays for, at 256 bytes each, and
-/// takes more that are not read for an attack: with its own default, one event each on 100 streams.
+/// standard. h2 also allows as many small unread frames as half of this pays for, at 256 bytes
+/// each, and takes more for an attack: with its own default, two events each on 100 streams.
 const WINDOW: u32 = 16 << 20;
