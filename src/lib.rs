@@ -105,6 +105,6 @@ pub use signal::{signal, Signal};
 pub use async_stream::stream;
 
 /// The README's code, compiled.
-#[cfg(all(doctest, feature = "axum", feature = "stream"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -143,6 +143,17 @@ impl LastEventId {
         Self(found)
     }
 
+    /// Reads the head of a request of `http`'s.
+    #[cfg(feature = "http")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+    #[must_use]
+    pub fn from_http(headers: &http::HeaderMap, uri: &http::Uri) -> Self {
+        let header = headers
+            .get("last-event-id")
+            .map(http::HeaderValue::as_bytes);
+        Self::from_request(header, uri.query())
+    }
+
     /// Whether the client named no place at all.
     #[must_use]
     pub fn is_none(&self) -> bool {

@@ -71,7 +71,7 @@
 //! | name | what | default |
 //! |---|---|---|
 //! | `json` | `Event::json` | no |
-//! | `http-body` | `http_body::Body` for [`response::SseBody`] | no |
+//! | `http` | [`response::Answer`] and [`LastEventId`] as the types of `http` and `http-body` | no |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

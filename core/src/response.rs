@@ -67,6 +67,40 @@ impl Answer {
         self.body
     }
 
+    /// The response of frameworks that are built on `http`: status, headers and body.
+    #[cfg(feature = "http")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+    #[must_use]
+    pub fn into_http(self) -> http::Response<SseBody> {
+        use http::header::{HeaderName, HeaderValue, CONTENT_TYPE, RETRY_AFTER};
+        use http::StatusCode;
+
+        // Always a valid status; were it not, it would be the server that is at fault.
+        let status = StatusCode::from_u16(self.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after();
+        let mut response = http::Response::new(self.body);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::OK {
+            for (name, value) in HEADERS {
+                headers.insert(
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                );
+            }
+        } else {
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("text/plain; charset=utf-8"),
+            );
+        }
+        response
+    }
+
     fn ok(body: Body) -> Self {
         Self {
             status: 200,
@@ -133,7 +167,7 @@ where
 /// The body of a response: whole events and signs of life, never an empty piece, never an error,
 /// and in the end a clean end.
 ///
-/// A [`Stream`] of [`Bytes`] and, with the feature `http-body`, an `http_body::Body`. It is
+/// A [`Stream`] of [`Bytes`] and, with the feature `http`, an `http_body::Body`. It is
 /// `Send`, `Sync` and `Unpin`, since one framework or another asks for each.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
@@ -158,8 +192,8 @@ impl Stream for SseBody {
     }
 }
 
-#[cfg(feature = "http-body")]
-#[cfg_attr(docsrs, doc(cfg(feature = "http-body")))]
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 impl http_body::Body for SseBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;

@@ -4,6 +4,7 @@
 
 mod chromium;
 mod ci;
+mod contract;
 mod demo;
 mod results;
 mod run;

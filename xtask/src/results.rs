@@ -25,7 +25,16 @@ pub(crate) struct Reader {
     heading: Option<Heading>,
     /// Whether the current heading still waits for its result line.
     is_open: bool,
-    counts: BTreeMap<Heading, Counts>,
+    results: Results,
+}
+
+/// What was counted.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    /// By what cargo tested.
+    pub(crate) counts: BTreeMap<Heading, Counts>,
+    /// The same for each single test of the executables, by its name.
+    pub(crate) tests: BTreeMap<(Heading, String), Counts>,
 }
 
 /// What cargo says it is about to test.
@@ -41,24 +50,28 @@ impl Reader {
     pub(crate) fn line(&mut self, line: &str) {
         if let Some(heading) = heading(line) {
             self.close();
-            self.counts.entry(heading.clone()).or_default();
+            self.results.counts.entry(heading.clone()).or_default();
             self.heading = Some(heading);
             self.is_open = true;
         } else if let (Some(counts), Some(heading)) = (result(line), &self.heading) {
-            *self.counts.entry(heading.clone()).or_default() += counts;
+            *self.results.counts.entry(heading.clone()).or_default() += counts;
             self.is_open = false;
+        } else if let (Some((name, counts)), Some(heading)) = (single(line), &self.heading) {
+            let test = (heading.clone(), name.to_owned());
+            *self.results.tests.entry(test).or_default() += counts;
         }
     }
 
-    pub(crate) fn finish(mut self) -> BTreeMap<Heading, Counts> {
+    pub(crate) fn finish(mut self) -> Results {
         self.close();
-        self.counts
+        self.results
     }
 
     /// A test executable that never printed its result crashed: that is one failure.
     fn close(&mut self) {
         if let (true, Some(heading)) = (self.is_open, &self.heading) {
-            self.counts.entry(heading.clone()).or_default().failed += 1;
+            let counts = self.results.counts.entry(heading.clone()).or_default();
+            counts.failed += 1;
         }
         self.is_open = false;
     }
@@ -96,6 +109,19 @@ fn result(line: &str) -> Option<Counts> {
     })
 }
 
+/// Reads `test axum::one_event_is_one_chunk ... ok`.
+fn single(line: &str) -> Option<(&str, Counts)> {
+    let (name, outcome) = line.trim().strip_prefix("test ")?.split_once(" ... ")?;
+    let mut counts = Counts::default();
+    match outcome.split([' ', ',']).next()? {
+        "ok" => counts.passed = 1,
+        "FAILED" => counts.failed = 1,
+        "ignored" => counts.ignored = 1,
+        _ => return None,
+    }
+    Some((name, counts))
+}
+
 /// A path's last component, whichever way its slashes lean.
 pub(crate) fn file_name(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
@@ -108,7 +134,7 @@ mod tests {
     fn read(output: &str) -> Vec<(Heading, Counts)> {
         let mut reader = Reader::default();
         output.lines().for_each(|line| reader.line(line));
-        reader.finish().into_iter().collect()
+        reader.finish().counts.into_iter().collect()
     }
 
     fn counts(passed: u64, failed: u64, ignored: u64) -> Counts {
@@ -165,6 +191,27 @@ running 1 test";
                 (Heading::Executable("last-2".to_owned()), counts(0, 1, 0)),
             ]
         );
+    }
+
+    #[test]
+    fn single_tests_are_counted_by_name() {
+        let output = "
+     Running tests/resume.rs (target/debug/deps/resume-1)
+test axum::a ... ok
+test axum::b has been running for over 60 seconds
+test axum::b ... FAILED
+test rocket::a ... ignored, not there yet
+test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out";
+        let mut reader = Reader::default();
+        output.lines().for_each(|line| reader.line(line));
+        let heading = Heading::Executable("resume-1".to_owned());
+        let test = |name: &str| (heading.clone(), name.to_owned());
+        let expect = [
+            (test("axum::a"), counts(1, 0, 0)),
+            (test("axum::b"), counts(0, 1, 0)),
+            (test("rocket::a"), counts(0, 0, 1)),
+        ];
+        assert_eq!(reader.finish().tests, expect.into());
     }
 
     #[test]

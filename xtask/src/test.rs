@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::chromium;
+use crate::contract::{self, Contract};
 use crate::results::{file_name, Counts, Heading, Reader};
 use crate::run::{self, Failure};
 use crate::workspace::{Package, Workspace};
@@ -46,6 +47,8 @@ pub(crate) fn report(workspace: &Workspace) -> Report {
 pub(crate) struct Report {
     /// The packages of the workspace that have tests, and the core under loom.
     parts: BTreeMap<String, Counts>,
+    /// The tests of the contract, requirement by framework.
+    contract: String,
     problems: Vec<String>,
 }
 
@@ -104,7 +107,7 @@ impl fmt::Display for Report {
             } = counts;
             writeln!(f, "{part:<28}{passed:>8}{failed:>8}{ignored:>9}")?;
         }
-        Ok(())
+        write!(f, "\n{}", self.contract)
     }
 }
 
@@ -159,7 +162,9 @@ fn test_workspace(
     let mut reader = Reader::default();
     let outcome = run::watch(command, |line| reader.line(line));
 
-    for (heading, counts) in reader.finish() {
+    let results = reader.finish();
+    note_contract(workspace, executables, &results.tests, report);
+    for (heading, counts) in results.counts {
         let part = match heading {
             Heading::Executable(file) => executables.get(&file).cloned().unwrap_or(file),
             Heading::Documentation(library) => package_of(&workspace.packages, library),
@@ -170,6 +175,34 @@ fn test_workspace(
         }
     }
     outcome
+}
+
+/// Counts the tests of the contract by requirement and framework.
+fn note_contract(
+    workspace: &Workspace,
+    executables: &HashMap<String, String>,
+    tests: &BTreeMap<(Heading, String), Counts>,
+    report: &mut Report,
+) {
+    let is_contract = |heading: &Heading| match heading {
+        Heading::Executable(file) => executables
+            .get(file)
+            .is_some_and(|package| package == contract::PACKAGE),
+        Heading::Documentation(_) => false,
+    };
+    let tests = tests
+        .iter()
+        .filter(|((heading, _), _)| is_contract(heading))
+        .map(|((_, name), counts)| (name.clone(), *counts))
+        .collect();
+    match Contract::load(&workspace.root) {
+        Ok(contract) => {
+            let table = contract.table(&tests);
+            report.contract = table.to_string();
+            report.problems.extend(table.problems());
+        }
+        Err(failure) => report.problems.push(failure.to_string()),
+    }
 }
 
 fn test_loom(workspace: &Workspace, report: &mut Report) -> Result<(), Failure> {
@@ -186,6 +219,7 @@ fn test_loom(workspace: &Workspace, report: &mut Report) -> Result<(), Failure> 
     let outcome = run::watch(command, |line| reader.line(line));
     reader
         .finish()
+        .counts
         .into_values()
         .for_each(|counts| report.add(LOOM, counts));
     outcome
@@ -211,7 +245,7 @@ mod tests {
         let parts = [("core".to_owned(), counts), ("other".to_owned(), PASSED)];
         Report {
             parts: parts.into(),
-            problems: Vec::new(),
+            ..Report::default()
         }
     }
 

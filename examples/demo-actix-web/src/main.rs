@@ -14,9 +14,6 @@ use demo_shared::{Demo, Flags, Parser, Reply};
 use fanfare::actix_web::{HttpServerExt, LastEventId, Sse};
 use serde::Deserialize;
 
-/// How long clients that do not read may hold up the shutdown, in seconds.
-const GRACE: u64 = demo_shared::GRACE.as_secs();
-
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
@@ -37,10 +34,12 @@ async fn main() -> std::io::Result<()> {
                     .guard(guard::Options())
                     .to(preflight),
             )
-            .service((page, all_events, events, publish, poll, long_poll, stats))
+            .service((
+                page, all_events, events, publish, echo, poll, long_poll, stats,
+            ))
     })
-    .stream_until(hub.close_when(fanfare::signal()))
-    .shutdown_timeout(GRACE);
+    .stream_until(&hub, fanfare::signal())
+    .shutdown_timeout(flags.grace().as_secs());
     if flags.tls() {
         #[cfg(feature = "tls")]
         {
@@ -119,6 +118,14 @@ async fn publish(
             Reply::error(status.as_u16(), error)
         }
     })
+}
+
+#[post("/echo")]
+async fn echo(data: Bytes) -> Stream {
+    match demo_shared::echo(&data) {
+        Ok(answer) => Either::Left(Sse::new(answer)),
+        Err(reply) => Either::Right(json(reply)),
+    }
 }
 
 #[derive(Deserialize)]

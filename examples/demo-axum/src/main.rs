@@ -45,14 +45,14 @@ async fn main() -> std::io::Result<()> {
             let listener = listener.tap_io(|_| {});
             demo_shared::say_listening_with_tls(address)?;
             let server = axum::serve(listener, app).with_graceful_shutdown(closing);
-            return hub.serve(server, demo_shared::GRACE).await;
+            return hub.serve(server, flags.grace()).await;
         }
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
     demo_shared::say_listening(address)?;
     let server = axum::serve(listener, app).with_graceful_shutdown(closing);
-    hub.serve(server, demo_shared::GRACE).await
+    hub.serve(server, flags.grace()).await
 }
 
 fn app(demo: Demo) -> Router {
@@ -69,6 +69,7 @@ fn app(demo: Demo) -> Router {
         .route("/events", get(all_events))
         .route("/events/{topics}", get(events))
         .route("/publish/{topic}", post(publish))
+        .route("/echo", post(echo))
         .route("/poll", get(poll))
         .route("/long-poll", get(long_poll))
         .route("/stats", get(stats))
@@ -112,6 +113,13 @@ async fn publish(
         Ok(data) => demo.publish(&topic, query.event.as_deref(), &data),
         Err(rejection) => Reply::error(rejection.status().as_u16(), rejection.body_text()),
     })
+}
+
+async fn echo(events: Bytes) -> Response {
+    match demo_shared::echo(&events) {
+        Ok(events) => Sse::new(events).into_response(),
+        Err(reply) => json(reply),
+    }
 }
 
 #[derive(Deserialize)]

@@ -44,7 +44,7 @@ fn main() -> std::io::Result<()> {
         let service = service_fn(move |request| answer(demo.clone(), request));
         serve(listener, service)
             .with_graceful_shutdown(hub.close_when(fanfare::signal()))
-            .grace(demo_shared::GRACE)
+            .grace(flags.grace())
             .await;
         Ok(())
     })
@@ -70,6 +70,7 @@ async fn route(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
         (&Method::GET, ["events"]) => events(demo, "all", &request),
         (&Method::GET, ["events", topics]) => events(demo, topics, &request),
         (&Method::POST, ["publish", topic]) => publish(demo, topic, request).await,
+        (&Method::POST, ["echo"]) => echo(request).await,
         (&Method::GET, ["poll"]) => poll(demo, &request),
         (&Method::GET, ["long-poll"]) => long_poll(demo, &request).await,
         (&Method::GET, ["stats"]) => json(&demo.stats()),
@@ -95,6 +96,14 @@ async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Respon
         Ok(demo.publish(&topic, event.as_deref(), &data))
     };
     json(&published.await.unwrap_or_else(|reply| reply))
+}
+
+async fn echo(request: Request<Incoming>) -> Response<Body> {
+    let events = read(request.into_body()).await;
+    match events.and_then(|events| demo_shared::echo(&events)) {
+        Ok(events) => Sse::new(events).into_response().map(Either::Left),
+        Err(reply) => json(&reply),
+    }
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Reply> {

@@ -45,7 +45,7 @@ pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
     future::or(closing, accept(&listener, &acceptor, &demo, &connections)).await;
     drop(listener);
     let time_is_over = async {
-        smol::Timer::after(demo_shared::GRACE).await;
+        smol::Timer::after(flags.grace()).await;
     };
     future::or(connections.shutdown(), time_is_over).await;
     Ok(())

@@ -54,7 +54,9 @@ fn config(flags: &Flags) -> io::Result<Figment> {
             Config::LIMITS,
             Limits::new().limit("bytes", demo_shared::MAX_DATA.bytes()),
         ))
-        .merge(("shutdown.grace", demo_shared::GRACE.as_secs()))
+        .merge(("shutdown.grace", flags.grace().as_secs()))
+        // Else half a request holds up the end for three seconds more.
+        .merge(("shutdown.mercy", 0))
         // Rocket logs to standard output, which says where the demo listens.
         .merge((Config::LOG_LEVEL, "off"));
     if flags.tls() {
@@ -87,7 +89,7 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
         }))
         .mount(
             "/",
-            routes![page, preflight, all_events, events, publish, poll, long_poll, stats],
+            routes![page, preflight, all_events, events, publish, echo, poll, long_poll, stats],
         )
 }
 
@@ -145,8 +147,17 @@ fn publish(topic: &str, event: Option<&str>, data: Capped<Vec<u8>>, demo: &State
     Answer(if data.is_complete() {
         demo.publish(topic, event, &data.into_inner())
     } else {
-        Reply::error(413, "an event's data has at most 1 MiB")
+        Reply::too_large()
     })
+}
+
+#[post("/echo", data = "<events>")]
+fn echo(events: Capped<Vec<u8>>) -> Result<Sse, Answer> {
+    if events.is_complete() {
+        Ok(Sse::new(demo_shared::echo(&events.into_inner())?))
+    } else {
+        Err(Reply::too_large().into())
+    }
 }
 
 #[get("/poll?<after>&<topics>")]

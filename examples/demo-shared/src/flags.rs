@@ -55,6 +55,10 @@ pub struct Flags {
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
     metrics_every: u64,
 
+    /// Seconds for which clients that do not read may hold up the shutdown
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = value_parser!(u32).range(1..=3_600))]
+    grace: u32,
+
     /// Speak HTTPS and HTTP/2, with a self-signed certificate made at start
     #[arg(long)]
     tls: bool,
@@ -122,6 +126,11 @@ impl Flags {
     /// What happens to a subscriber that falls behind.
     pub fn lag(&self) -> Lag {
         self.lag
+    }
+
+    /// How long clients that do not read may hold up the shutdown, in whole seconds.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace.into())
     }
 
     /// Time between two events on topic `metrics`; `None` publishes none.
@@ -198,6 +207,7 @@ mod tests {
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
         assert!(!flags.tls());
+        assert_eq!(flags.grace(), Duration::from_secs(1));
     }
 
     #[test]
@@ -205,7 +215,7 @@ mod tests {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
              --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
-             --tls",
+             --grace 5 --tls",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
@@ -217,6 +227,7 @@ mod tests {
         assert_eq!(flags.lag(), Lag::Disconnect);
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
         assert!(flags.tls());
+        assert_eq!(flags.grace(), Duration::from_secs(5));
     }
 
     #[test]
@@ -263,6 +274,7 @@ mod tests {
             "--max-clients 0",
             "--max-per-client=-1",
             "--metrics-every 3600001",
+            "--grace 0",
         ] {
             let kind = parse(arguments).err();
             assert!(
@@ -302,6 +314,7 @@ mod tests {
             "--max-per-client",
             "--lag",
             "--metrics-every",
+            "--grace",
         ] {
             assert!(help.contains(flag), "{flag} is missing from:\n{help}");
         }

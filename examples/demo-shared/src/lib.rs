@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answers;
+mod echo;
 pub mod flags;
 pub mod metrics;
 pub mod path;
@@ -21,6 +22,7 @@ use fanfare::{Broadcaster, KeepAlive, LagPolicy, PublishError, Retention, WhenRe
 
 pub use answers::{Demo, NotPublished, Reply};
 pub use clap::Parser;
+pub use echo::echo;
 pub use flags::Flags;
 
 /// The dashboard: one page without outside resources.
@@ -28,9 +30,6 @@ pub const PAGE: &str = include_str!("page.html");
 
 /// The most bytes that one published event's data may have.
 pub const MAX_DATA: usize = 1 << 20;
-
-/// How long clients that do not read may hold up the shutdown.
-pub const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a demo that could speak HTTPS does not; for [`Flags::refuse`].
 pub const BUILT_WITHOUT_TLS: &str =

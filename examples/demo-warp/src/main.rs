@@ -40,7 +40,7 @@ async fn main() -> std::io::Result<()> {
         server.run().await;
         Ok(())
     };
-    hub.serve(server, demo_shared::GRACE).await
+    hub.serve(server, flags.grace()).await
 }
 
 fn routes(
@@ -65,6 +65,10 @@ fn routes(
         .and(warp::body::stream())
         .and(demo.clone())
         .then(publish);
+    let echo = warp::path!("echo")
+        .and(warp::post())
+        .and(warp::body::stream())
+        .then(echo);
     let poll = warp::path!("poll")
         .and(get)
         .and(warp::query())
@@ -93,6 +97,7 @@ fn routes(
 
     page.or(events)
         .or(publish)
+        .or(echo)
         .or(poll)
         .or(long_poll)
         .or(stats)
@@ -134,6 +139,14 @@ async fn publish(
         Ok(demo.publish(&topic, query.event.as_deref(), &data))
     };
     json(&published.await.unwrap_or_else(|reply| reply))
+}
+
+async fn echo(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Response {
+    let events = read(body).await;
+    match events.and_then(|events| demo_shared::echo(&events)) {
+        Ok(events) => Sse::new(events).into_response(),
+        Err(reply) => json(&reply),
+    }
 }
 
 /// warp's own limit is for bodies that state their length, which not all do.

@@ -45,7 +45,7 @@
 //! # ) -> std::io::Result<()> {
 //! # let app = App::new;
 //! HttpServer::new(app)
-//!     .stream_until(hub.close_when(signal))
+//!     .stream_until(&hub, signal)
 //!     .shutdown_timeout(1)
 //!     .bind(("127.0.0.1", 3000))?
 //!     .run()

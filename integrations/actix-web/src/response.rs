@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use actix_web::body::{self, BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{ContentEncoding, ContentType, RETRY_AFTER};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use bytes::Bytes;
 use fanfare_core::response::{Answer, SseBody, HEADERS};
@@ -72,7 +72,15 @@ impl Responder for Sse {
         if request.method() == Method::HEAD {
             return response.body(body::None::new());
         }
-        response.body(BoxBody::new(Body(self.0.into_body())))
+        if request.version() >= Version::HTTP_11 {
+            return response.body(BoxBody::new(Body(self.0.into_body())));
+        }
+        // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+        let mut response = response
+            .force_close()
+            .body(BoxBody::new(Body(self.0.into_body())));
+        response.head_mut().no_chunking(true);
+        response
     }
 }
 

@@ -8,6 +8,7 @@ use actix_service::{IntoServiceFactory, ServiceFactory};
 use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
 use actix_web::{Error, HttpServer};
+use fanfare_core::Broadcaster;
 
 /// How many connections may wait to be accepted: a page's worth of clients that all return at
 /// once. The system may cut it to its own limit.
@@ -15,12 +16,12 @@ const BACKLOG: u32 = 4_096;
 
 /// Makes a server one of long streams.
 pub trait HttpServerExt {
-    /// Sets what a server of event streams needs and actix-web does not do by default; and ends
-    /// the server gracefully when `closing` completes.
+    /// Sets what a server of event streams needs and actix-web does not do by default; and when
+    /// `signal` completes, closes the broadcaster, which ends its streams, and shuts the server
+    /// down gracefully.
     ///
-    /// `closing` is [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when), which
-    /// ends the streams too. It replaces actix-web's own handling of signals, in which SIGTERM
-    /// waits for streams that do not end, and SIGINT cuts them.
+    /// It replaces actix-web's own handling of signals, in which SIGTERM waits for streams that do
+    /// not end, and SIGINT cuts them.
     ///
     /// - `tcp_nodelay(true)`: a small event does not wait some 40 ms for the acknowledgement of
     ///   the one before.
@@ -39,7 +40,7 @@ pub trait HttpServerExt {
     /// # async fn serve(signal: impl std::future::Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
     /// let hub = Broadcaster::new();
     /// HttpServer::new(App::new)
-    ///     .stream_until(hub.close_when(signal))
+    ///     .stream_until(&hub, signal)
     ///     .shutdown_timeout(1)
     ///     .bind(("127.0.0.1", 3000))?
     ///     .run()
@@ -47,7 +48,11 @@ pub trait HttpServerExt {
     /// # }
     /// ```
     #[must_use]
-    fn stream_until(self, closing: impl Future<Output = ()> + Send + 'static) -> Self;
+    fn stream_until(
+        self,
+        hub: &Broadcaster,
+        signal: impl Future<Output = ()> + Send + 'static,
+    ) -> Self;
 }
 
 // The bounds are those of `HttpServer`'s own methods.
@@ -63,10 +68,14 @@ where
     <S::Service as actix_service::Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    fn stream_until(self, closing: impl Future<Output = ()> + Send + 'static) -> Self {
+    fn stream_until(
+        self,
+        hub: &Broadcaster,
+        signal: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         self.tcp_nodelay(true)
             .h1_allow_half_closed(false)
             .backlog(BACKLOG)
-            .shutdown_signal(closing)
+            .shutdown_signal(hub.close_when(signal))
     }
 }

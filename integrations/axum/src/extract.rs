@@ -28,13 +28,9 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let header = parts
-            .headers
-            .get("last-event-id")
-            .map(http::HeaderValue::as_bytes);
-        Ok(Self(fanfare_core::LastEventId::from_request(
-            header,
-            parts.uri.query(),
+        Ok(Self(fanfare_core::LastEventId::from_http(
+            &parts.headers,
+            &parts.uri,
         )))
     }
 }

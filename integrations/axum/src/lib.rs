@@ -15,7 +15,7 @@
 //!
 //! # Serving
 //!
-//! Two things that a server of long streams needs are not axum's defaults:
+//! Three things that a server of long streams needs are not axum's defaults:
 //!
 //! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
 //!   acknowledgement of the one before. [`bind`] sets it; for a listener of your own there is
@@ -23,7 +23,10 @@
 //! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
 //!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
 //!   client that has stopped reading never takes its end;
-//!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it:
+//!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it.
+//! - **A bound on half requests.** `axum::serve` waits for the rest of a request's head for ever.
+//!   Facing strangers, put a proxy in front, or accept connections yourself, with hyper-util and
+//!   a `header_read_timeout`.
 //!
 //! ```no_run
 //! # use std::{future::Future, time::Duration};
@@ -52,10 +55,10 @@
 
 mod error;
 mod extract;
-mod listener;
 mod response;
 
 pub use error::PublishError;
 pub use extract::LastEventId;
-pub use listener::bind;
+#[doc(inline)]
+pub use fanfare_tokio::bind;
 pub use response::Sse;

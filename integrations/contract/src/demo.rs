@@ -1,6 +1,7 @@
 //! A framework's demo as a process of its own, which can be killed and started again.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,15 @@ pub struct Demo {
     binary: PathBuf,
     flags: Vec<String>,
     process: Process,
+}
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Open files, sockets among them.
+    pub files: usize,
+    /// Threads.
+    pub threads: usize,
 }
 
 #[derive(Debug)]
@@ -117,11 +127,11 @@ impl Demo {
     /// If it does not listen.
     #[track_caller]
     pub fn connect(&self) -> Connection {
+        #[cfg(feature = "tls")]
         if self.process.is_secure {
-            Connection::open_with_tls(self.addr())
-        } else {
-            Connection::open(self.addr())
+            return Connection::open_with_tls(self.addr());
         }
+        Connection::open(self.addr())
     }
 
     /// Publishes an event over HTTP. Returns its id.
@@ -150,6 +160,19 @@ impl Demo {
     #[track_caller]
     pub fn stats(&self) -> Value {
         self.connect().send(&Request::get("/stats")).json()
+    }
+
+    /// What the process holds at this moment; `None` on systems that have no `/proc`.
+    #[must_use]
+    pub fn footprint(&self) -> Option<Footprint> {
+        let count = |what: &str| {
+            let folder = format!("/proc/{}/{what}", self.process.child.id());
+            Some(fs::read_dir(folder).ok()?.count())
+        };
+        Some(Footprint {
+            files: count("fd")?,
+            threads: count("task")?,
+        })
     }
 
     /// Ends the process at once, as a crash would, and waits until it is gone.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use fanfare_core::{Decoded, Decoder, Message};
 use serde_json::Value;
 
-use crate::{Body, End, Piece, Pieces, Request, Response, DEADLINE};
+use crate::{Body, Connection, End, Piece, Pieces, Request, Response, DEADLINE};
 
 /// A stream of events that is being read.
 #[derive(Debug)]
@@ -49,6 +49,12 @@ impl Events {
         }
         Self::from(response.body)
     }
+
+    /// The connection that the stream comes on.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        self.body.connection()
+    }
 }
 
 impl<B> From<B> for Events<B> {
@@ -80,9 +86,27 @@ impl<B: Pieces> Events<B> {
     /// If nothing comes, or the bytes are not an event stream.
     #[track_caller]
     pub fn item(&mut self, until: Instant) -> Item {
+        match self.next_until(until) {
+            Some(item) => item,
+            None => panic!("nothing came in time{}", self.so_far()),
+        }
+    }
+
+    /// What comes next, if it has come already.
+    ///
+    /// # Panics
+    ///
+    /// If the bytes are not an event stream.
+    #[track_caller]
+    pub fn try_item(&mut self) -> Option<Item> {
+        self.next_until(Instant::now())
+    }
+
+    #[track_caller]
+    fn next_until(&mut self, until: Instant) -> Option<Item> {
         loop {
             if let Some(decoded) = self.decoder.next() {
-                return Item::Decoded(decoded);
+                return Some(Item::Decoded(decoded));
             }
             match self
                 .body
@@ -94,9 +118,22 @@ impl<B: Pieces> Events<B> {
                         .feed(&chunk)
                         .unwrap_or_else(|error| panic!("{error}{}", self.so_far()));
                 }
-                Piece::End(end) => return Item::End(end),
-                Piece::Quiet => panic!("nothing came in time{}", self.so_far()),
+                Piece::End(end) => return Some(Item::End(end)),
+                Piece::Quiet => return None,
             }
+        }
+    }
+
+    /// Waits until the stream has begun, which is when its reconnection time comes.
+    ///
+    /// # Panics
+    ///
+    /// If something else comes first, or nothing.
+    #[track_caller]
+    pub fn opened(mut self) -> Self {
+        match self.item(Instant::now() + DEADLINE) {
+            Item::Decoded(Decoded::Retry(_)) => self,
+            other => panic!("a stream begins with {other:?}"),
         }
     }
 

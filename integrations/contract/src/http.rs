@@ -2,10 +2,10 @@
 //! came, chunk by chunk, with the way they ended.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::tls::Socket;
+use crate::socket::Socket;
 use crate::DEADLINE;
 
 /// A request, written as it is given: nothing is checked, encoded or left out.
@@ -86,9 +86,11 @@ impl Connection {
     /// # Panics
     ///
     /// If nobody listens at the address.
+    #[cfg(feature = "tls")]
     #[track_caller]
     pub fn open_with_tls(addr: SocketAddr) -> Self {
-        Self::over(Socket::with_tls(connect(addr), addr))
+        let stream = crate::tls::over(connect(addr), addr);
+        Self::over(Socket::Tls(Box::new(stream)))
     }
 
     fn over(stream: Socket) -> Self {
@@ -132,6 +134,46 @@ impl Connection {
         }
     }
 
+    /// Says that nothing more will be sent, as a client that is half closed does.
+    ///
+    /// # Panics
+    ///
+    /// If the connection is gone.
+    #[track_caller]
+    pub fn close_writing(&self) {
+        self.stream
+            .tcp()
+            .shutdown(Shutdown::Write)
+            .expect("the connection is open");
+    }
+
+    /// Dies without a word: from now on everything the server sends is lost on its way here, and
+    /// nothing is answered, not even by a reset. Returns whether it is so.
+    ///
+    /// On Linux a filter on the socket drops every packet before TCP sees it, which is what a cable
+    /// that is cut looks like to the server. (A machine that comes back without its sockets, and
+    /// then resets them, is not simulated.) Where the system knows no such filter, or keeps it from
+    /// this user, the client has only stopped reading, and its system goes on answering.
+    #[must_use]
+    pub fn vanish(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            // BPF_RET | BPF_K: of every packet, keep 0 bytes.
+            let drop_all = [socket2::SockFilter::new(0x06, 0, 0, 0)];
+            let filtered = socket2::SockRef::from(self.stream.tcp()).attach_filter(&drop_all);
+            filtered.is_ok()
+        }
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+
+    /// Takes back [`vanish`](Self::vanish).
+    pub fn reappear(&self) {
+        // It fails if there is no filter; then there is none to take back.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(self.stream.tcp()).detach_filter();
+    }
+
     fn read_head(&mut self) -> Option<Head> {
         let until = Instant::now() + DEADLINE;
         let length = loop {
@@ -153,6 +195,7 @@ impl Connection {
         // Zero would mean no limit.
         let limit = left.max(Duration::from_millis(1));
         self.stream
+            .tcp()
             .set_read_timeout(Some(limit))
             .expect("the limit is not zero");
         let mut bytes = [0; 64 * 1024];
@@ -347,6 +390,13 @@ impl Body {
             }
         }
     }
+
+    /// The connection that it comes on.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The connection, for another request.
     ///
     /// # Panics

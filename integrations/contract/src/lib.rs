@@ -7,22 +7,30 @@
 //! Everything here waits for the thing itself, up to a deadline, and panics with what it saw instead
 //! if that does not come: a harness that cannot do its work has failed its test.
 
+#[cfg(feature = "browser")]
 mod browser;
 mod demo;
 mod events;
 mod http;
+#[cfg(feature = "tls")]
 mod http2;
+mod limits;
 mod proxy;
+mod socket;
+#[cfg(feature = "tls")]
 mod tls;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "browser")]
 pub use browser::Browser;
-pub use demo::Demo;
+pub use demo::{Demo, Footprint};
 pub use events::{Events, Item, Place};
 pub use http::{Body, Connection, End, Head, Piece, Pieces, Request, Response};
+#[cfg(feature = "tls")]
 pub use http2::{Http2, Http2Body, Http2Response};
+pub use limits::room_for;
 pub use proxy::Proxy;
 
 /// How long to wait for something that should come at once: long, so that a busy machine makes a

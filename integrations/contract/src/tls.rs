@@ -1,9 +1,7 @@
 //! TLS that trusts whoever answers: the demos make their certificates themselves, at each start.
 
-use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -31,6 +29,16 @@ pub(crate) fn config(protocol: &str) -> Arc<ClientConfig> {
 /// The name under which a client asks for the server.
 pub(crate) fn name(addr: SocketAddr) -> ServerName<'static> {
     ServerName::from(addr.ip())
+}
+
+/// A connection that speaks TLS and HTTP/1.1; the handshake goes with the first bytes.
+pub(crate) fn over(
+    stream: TcpStream,
+    addr: SocketAddr,
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let connection = ClientConnection::new(config("http/1.1"), name(addr))
+        .expect("the configuration has what a client needs");
+    StreamOwned::new(connection, stream)
 }
 
 /// A certificate is as good as any; who holds it must have its key.
@@ -71,53 +79,5 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// A connection for HTTP/1.1, with TLS or without.
-#[derive(Debug)]
-pub(crate) enum Socket {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-}
-
-impl Socket {
-    /// Speaks TLS from now on; the handshake goes with the first bytes.
-    pub(crate) fn with_tls(stream: TcpStream, addr: SocketAddr) -> Self {
-        let connection = ClientConnection::new(config("http/1.1"), name(addr))
-            .expect("the configuration has what a client needs");
-        Self::Tls(Box::new(StreamOwned::new(connection, stream)))
-    }
-
-    pub(crate) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.set_read_timeout(limit),
-            Self::Tls(stream) => stream.sock.set_read_timeout(limit),
-        }
-    }
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.write(bytes),
-            Self::Tls(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.flush(),
-            Self::Tls(stream) => stream.flush(),
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! What every answer looks like on the wire: the stream's headers and first bytes, its keep-alive,
 //! its refusals, and the routes beside it.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use fanfare_contract::{
@@ -350,7 +352,41 @@ fn one_address_may_have_only_so_many_streams(framework: &str) {
     );
 }
 
+/// HTTP/1.0 knows no chunks: the body ends where the connection does.
+fn a_client_of_http_1_0_is_not_sent_chunks(framework: &str) {
+    let demo = quiet(framework, &["--when-full", "soft", "--max-clients", "1"]);
+    let read = |request: &str, enough: &str| {
+        let mut stream = TcpStream::connect(demo.addr()).expect("the demo listens");
+        stream
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a deadline can be set");
+        stream
+            .write_all(request.as_bytes())
+            .expect("the demo reads");
+        let mut received = Vec::new();
+        let mut buffer = [0; 1_024];
+        while !String::from_utf8_lossy(&received).contains(enough) {
+            let n = stream.read(&mut buffer).expect("within the deadline");
+            assert!(n > 0, "{}", String::from_utf8_lossy(&received));
+            received.extend_from_slice(&buffer[..n]);
+        }
+        (stream, String::from_utf8_lossy(&received).into_owned())
+    };
+    let (_stays, stream) = read("GET /events HTTP/1.0\r\n\r\n", "\n\r\nretry: 2000\n");
+    assert!(!stream.to_lowercase().contains("chunked"), "{stream}");
+    // The next is one too many, is told so, and its connection closed.
+    let kept = "GET /events HTTP/1.0\r\nconnection: keep-alive\r\n\r\n";
+    let (mut refused, head) = read(kept, "\n\n");
+    assert!(!head.to_lowercase().contains("chunked"), "{head}");
+    assert_eq!(
+        refused.read(&mut [0; 16]).expect("within the deadline"),
+        0,
+        "{head}"
+    );
+}
+
 each_framework!(
+    a_client_of_http_1_0_is_not_sent_chunks,
     the_first_bytes_come_at_once,
     an_event_is_on_the_wire_as_it_was_published,
     one_event_is_one_chunk,

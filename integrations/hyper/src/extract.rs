@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::Request;
 
 /// Where a returning client says it stopped. Reading it never fails.
 ///
@@ -29,18 +29,19 @@ impl LastEventId {
     /// What this request's client says.
     #[must_use]
     pub fn from_request<B>(request: &Request<B>) -> Self {
-        Self::read(request.headers(), request.uri())
+        Self(fanfare_core::LastEventId::from_http(
+            request.headers(),
+            request.uri(),
+        ))
     }
 
     /// What the client of the request with this head says.
     #[must_use]
     pub fn from_parts(parts: &Parts) -> Self {
-        Self::read(&parts.headers, &parts.uri)
-    }
-
-    fn read(headers: &HeaderMap, uri: &Uri) -> Self {
-        let header = headers.get("last-event-id").map(HeaderValue::as_bytes);
-        Self(fanfare_core::LastEventId::from_request(header, uri.query()))
+        Self(fanfare_core::LastEventId::from_http(
+            &parts.headers,
+            &parts.uri,
+        ))
     }
 }
 

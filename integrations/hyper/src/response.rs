@@ -1,8 +1,7 @@
 //! [`Sse`] and [`response`], the response.
 
-use fanfare_core::response::{Answer, SseBody, HEADERS};
-use http::header::{HeaderName, HeaderValue, CONTENT_TYPE, RETRY_AFTER};
-use http::{Response, StatusCode};
+use fanfare_core::response::{Answer, SseBody};
+use http::Response;
 
 /// The response to a subscription, a refusal, or a stream of events.
 ///
@@ -27,7 +26,7 @@ pub fn response(answer: impl Into<Answer>) -> Response<SseBody> {
 ///
 /// Made of whatever becomes an [`Answer`]: a subscription, a refusal, the stream of a
 /// [`channel`](fanfare_core::channel), or any stream of [`Event`](fanfare_core::Event)s. The
-/// response has the [`HEADERS`] and sends its first bytes with them.
+/// response has the [`HEADERS`](fanfare_core::response::HEADERS) and sends its first bytes with them.
 ///
 /// ```
 /// use async_stream::stream;
@@ -60,28 +59,7 @@ impl Sse {
 
     /// The response, whose body is not boxed: hyper sends it as it is.
     pub fn into_response(self) -> Response<SseBody> {
-        // Always a valid status; were it not, it would be the server that is at fault.
-        let status = StatusCode::from_u16(self.0.status());
-        let retry_after = self.0.retry_after();
-        let mut response = Response::new(self.0.into_body());
-        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let is_stream = response.status() == StatusCode::OK;
-        let headers = response.headers_mut();
-        if let Some(seconds) = retry_after {
-            headers.insert(RETRY_AFTER, seconds.into());
-        }
-        if !is_stream {
-            let words = HeaderValue::from_static("text/plain; charset=utf-8");
-            headers.insert(CONTENT_TYPE, words);
-        } else {
-            for (name, value) in HEADERS {
-                headers.insert(
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                );
-            }
-        }
-        response
+        self.0.into_http()
     }
 }
 

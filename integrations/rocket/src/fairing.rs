@@ -18,7 +18,8 @@ const LAST_BYTES: Duration = Duration::from_millis(100);
 /// Handlers then take a `&State<Broadcaster>`. At shutdown, by a signal or by
 /// [`Shutdown::notify`](rocket::Shutdown::notify), every stream gets what it has not sent yet and
 /// a clean end, and the app exits as soon as they have; a client that has stopped reading holds
-/// it up for the grace period (2 seconds unless `shutdown.grace` says otherwise), not longer.
+/// it up for the grace period (2 seconds unless `shutdown.grace` says otherwise), and one that has
+/// sent half a request for `shutdown.mercy` (3 seconds) more.
 /// Without it, streams are cut at the end of that period.
 ///
 /// ```

@@ -48,7 +48,7 @@ impl RocketExt for Rocket<Build> {
             .figment()
             .clone()
             .merge((format!("{}.ctrlc", Config::SHUTDOWN), false))
-            .merge((format!("{}.signals", Config::SHUTDOWN), [""; 0]));
+            .merge((format!("{}.signals", Config::SHUTDOWN), Vec::<&str>::new()));
         let rocket = self.configure(own_signals_off).ignite().await?;
         let shutdown = rocket.shutdown();
         let mut server = pin!(rocket.launch());

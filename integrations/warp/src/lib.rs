@@ -15,14 +15,17 @@
 //!
 //! # Serving
 //!
-//! Two things that a server of long streams needs are not warp's defaults:
+//! Three things that a server of long streams needs are not warp's defaults:
 //!
 //! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
 //!   acknowledgement of the one before. Give `incoming` a listener from [`bind`], which sets it.
 //! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
 //!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
 //!   client that has stopped reading never takes its end;
-//!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it:
+//!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it.
+//! - **A bound on half requests.** warp waits for the rest of a request's head for ever. Facing
+//!   strangers, put a proxy in front, or serve `warp::service` on connections of your own, with
+//!   hyper-util and a `header_read_timeout`.
 //!
 //! ```no_run
 //! # use std::{future::Future, time::Duration};
@@ -65,10 +68,10 @@
 
 mod error;
 mod extract;
-mod listener;
 mod response;
 
 pub use error::PublishError;
 pub use extract::{last_event_id, LastEventId};
-pub use listener::bind;
+#[doc(inline)]
+pub use fanfare_tokio::bind;
 pub use response::Sse;

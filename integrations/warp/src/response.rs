@@ -4,17 +4,16 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use fanfare_core::response::{Answer, SseBody, HEADERS};
+use fanfare_core::response::{Answer, SseBody};
 use futures_core::Stream;
-use warp::http::header::{HeaderName, HeaderValue, CONTENT_TYPE, RETRY_AFTER};
-use warp::http::StatusCode;
 use warp::reply::{self, Reply, Response};
 
 /// A stream of server-sent events as a warp reply.
 ///
 /// Made of whatever becomes an [`Answer`]: a subscription, a refusal, the stream of a
 /// [`channel`](fanfare_core::channel), or any stream of [`Event`](fanfare_core::Event)s, which
-/// need not be `Sync`. The response has the [`HEADERS`] and sends its first bytes with them.
+/// need not be `Sync`. The response has the
+/// [`HEADERS`](fanfare_core::response::HEADERS) and sends its first bytes with them.
 ///
 /// ```
 /// use async_stream::stream;
@@ -47,27 +46,10 @@ impl Sse {
 
 impl Reply for Sse {
     fn into_response(self) -> Response {
-        // Always a valid status; were it not, it would be the server that is at fault.
-        let status = StatusCode::from_u16(self.0.status());
-        let retry_after = self.0.retry_after();
-        let mut response = reply::stream(Unfailing(self.0.into_body())).into_response();
-        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let is_stream = response.status() == StatusCode::OK;
-        let headers = response.headers_mut();
-        if let Some(seconds) = retry_after {
-            headers.insert(RETRY_AFTER, seconds.into());
-        }
-        if !is_stream {
-            let words = HeaderValue::from_static("text/plain; charset=utf-8");
-            headers.insert(CONTENT_TYPE, words);
-        } else {
-            for (name, value) in HEADERS {
-                headers.insert(
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                );
-            }
-        }
+        let (head, body) = self.0.into_http().into_parts();
+        let mut response = reply::stream(Unfailing(body)).into_response();
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
         response
     }
 }

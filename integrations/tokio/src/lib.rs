@@ -1,4 +1,6 @@
-//! [`bind`], a listener whose connections send at once.
+//! What frameworks on tokio share: [`bind`], a listener whose connections send at once.
+
+#![forbid(unsafe_code)]
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,9 +13,9 @@ const BACKLOG: u32 = 4_096;
 
 /// Binds a listener with `TCP_NODELAY`, and room for many clients that come at once.
 ///
-/// On Linux an accepted connection inherits the option from its listener. warp accepts by itself and
-/// sets nothing; where connections inherit nothing, accept them yourself and serve them with
-/// `warp::service`.
+/// On Linux an accepted connection inherits the option from its listener. Where it does not, set it
+/// on each connection: with axum, `axum::serve::ListenerExt::tap_io`; with warp, by accepting them
+/// yourself and serving them with `warp::service`.
 ///
 /// # Errors
 ///
@@ -21,7 +23,7 @@ const BACKLOG: u32 = 4_096;
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
-/// let listener = fanfare_warp::bind("127.0.0.1:0").await?;
+/// let listener = fanfare_tokio::bind("127.0.0.1:0").await?;
 /// assert_ne!(listener.local_addr()?.port(), 0);
 /// # Ok::<(), std::io::Error>(())
 /// # })?;

@@ -1,0 +1,100 @@
+//! Run with `cargo run -p hello-hyper`; follow with `curl -N localhost:3000/prices`, and publish
+//! with `curl -d 1.07 localhost:3000/prices`.
+//!
+//! hyper leaves the accept loop to the app. On smol Fanfare brings one: see `smol-without-tokio`.
+
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use fanfare::hyper::{LastEventId, PublishError, Sse};
+use fanfare::response::SseBody;
+use fanfare::{Broadcaster, Event};
+use http_body_util::{BodyExt, Either, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    serve(listener, fanfare::signal()).await
+}
+
+async fn serve(listener: TcpListener, end: impl Future<Output = ()>) -> io::Result<()> {
+    let hub = Broadcaster::builder().history(1_000).build();
+    let mut end = pin!(hub.close_when(end));
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut end => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            // For want of files, mostly, which others must close first.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
+        };
+        // Else a small event can wait for the acknowledgement of the one before. Where it cannot
+        // be set, the client has gone.
+        let _ = stream.set_nodelay(true);
+        let hub = hub.clone();
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(move |request| answer(hub.clone(), request)),
+            );
+        tokio::spawn(connections.watch(connection));
+    }
+    drop(listener);
+    let closing = async {
+        connections.shutdown().await;
+        Ok(())
+    };
+    hub.serve(closing, Duration::from_secs(1)).await
+}
+
+/// A stream of events, or words.
+type Body = Either<SseBody, String>;
+
+async fn answer(hub: Broadcaster, request: Request<Incoming>) -> hyper::Result<Response<Body>> {
+    Ok(match (request.method(), request.uri().path()) {
+        (&Method::GET, "/prices") => prices(&hub, &request).map(Either::Left),
+        (&Method::POST, "/prices") => quote(&hub, request).await.map(Either::Right),
+        _ => words(StatusCode::NOT_FOUND, "there is nothing here").map(Either::Right),
+    })
+}
+
+fn prices(hub: &Broadcaster, request: &Request<Incoming>) -> Response<SseBody> {
+    let last = LastEventId::from_request(request);
+    Sse::new(hub.subscribe("prices").after(last)).into_response()
+}
+
+async fn quote(hub: &Broadcaster, request: Request<Incoming>) -> Response<String> {
+    let Ok(body) = Limited::new(request.into_body(), 1 << 16).collect().await else {
+        return words(StatusCode::BAD_REQUEST, "a quote is at most 64 KiB of text");
+    };
+    let body = body.to_bytes();
+    let event = Event::data(String::from_utf8_lossy(&body)).name("quote");
+    match hub.publish("prices", event).await {
+        Ok(id) => Response::new(id.to_string()),
+        Err(error) => PublishError(error).into_response(),
+    }
+}
+
+fn words(status: StatusCode, words: &str) -> Response<String> {
+    let mut response = Response::new(words.to_owned());
+    *response.status_mut() = status;
+    response
+}
