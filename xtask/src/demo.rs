@@ -20,7 +20,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<(), F
 
     let package = format!("demo-{framework}");
     let mut build = run::cargo();
-    run::run(build.args(["build", "--release", "--package", &package]))?;
+    build.args(["build", "--release", "--package", &package]);
+    // Who does not ask for it does not wait for it to be built.
+    if flags.iter().any(|flag| flag == "--tls") && workspace.has_feature(&package, "tls") {
+        build.args(["--features", "tls"]);
+    }
+    run::run(&mut build)?;
 
     let binary = workspace
         .target

@@ -47,6 +47,14 @@ impl Workspace {
         self.packages.iter().filter(|package| package.is_published)
     }
 
+    /// Whether a package has a feature.
+    pub(crate) fn has_feature(&self, package: &str, feature: &str) -> bool {
+        let mut packages = self.packages.iter();
+        packages
+            .find(|candidate| candidate.name == package)
+            .is_some_and(|package| package.features.iter().any(|name| name == feature))
+    }
+
     /// The frameworks that have a demo, by the names of the packages.
     pub(crate) fn demos(&self) -> Vec<&str> {
         let is_binary = |package: &&Package| package.library.is_none();

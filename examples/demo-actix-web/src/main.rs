@@ -39,8 +39,21 @@ async fn main() -> std::io::Result<()> {
             ))
     })
     .stream_until(&hub, fanfare::signal())
-    .shutdown_timeout(flags.grace().as_secs())
-    .bind(flags.address())?;
+    .shutdown_timeout(flags.grace().as_secs());
+    if flags.tls() {
+        #[cfg(feature = "tls")]
+        {
+            let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
+            let server = server.bind_rustls_0_23(flags.address(), certificate.server_config()?)?;
+            for address in server.addrs() {
+                demo_shared::say_listening_with_tls(address)?;
+            }
+            return server.run().await;
+        }
+        #[cfg(not(feature = "tls"))]
+        Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
+    }
+    let server = server.bind(flags.address())?;
     for address in server.addrs() {
         demo_shared::say_listening(address)?;
     }

@@ -4,6 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::net::SocketAddr;
 
 use axum::body::Bytes;
@@ -29,10 +32,26 @@ async fn main() -> std::io::Result<()> {
     }
 
     let listener = fanfare::axum::bind(flags.address()).await?;
-    demo_shared::say_listening(listener.local_addr()?)?;
+    let address = listener.local_addr()?;
     let app = app(demo).into_make_service_with_connect_info::<SocketAddr>();
-    let server =
-        axum::serve(listener, app).with_graceful_shutdown(hub.close_when(fanfare::signal()));
+    let closing = hub.close_when(fanfare::signal());
+    if flags.tls() {
+        #[cfg(feature = "tls")]
+        {
+            use axum::serve::ListenerExt as _;
+            let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
+            let listener = tls::TlsListener::new(listener, certificate.server_config()?);
+            // Tapped, since axum then knows the clients' addresses.
+            let listener = listener.tap_io(|_| {});
+            demo_shared::say_listening_with_tls(address)?;
+            let server = axum::serve(listener, app).with_graceful_shutdown(closing);
+            return hub.serve(server, flags.grace()).await;
+        }
+        #[cfg(not(feature = "tls"))]
+        Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
+    }
+    demo_shared::say_listening(address)?;
+    let server = axum::serve(listener, app).with_graceful_shutdown(closing);
     hub.serve(server, flags.grace()).await
 }
 

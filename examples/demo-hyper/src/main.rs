@@ -5,6 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::convert::Infallible;
 
 use demo_shared::{path, Demo, Flags, Parser, Reply};
@@ -29,6 +32,12 @@ fn main() -> std::io::Result<()> {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
+    if flags.tls() {
+        #[cfg(feature = "tls")]
+        return smol::block_on(tls::run(&flags, demo));
+        #[cfg(not(feature = "tls"))]
+        Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
+    }
     smol::block_on(async {
         let listener = bind(flags.address()).await?;
         demo_shared::say_listening(listener.local_addr()?)?;

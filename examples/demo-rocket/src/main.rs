@@ -9,8 +9,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use demo_shared::{Demo, Flags, Parser, Reply};
 use fanfare::rocket::{LastEventId, RocketExt, Sse};
+#[cfg(feature = "tls")]
+use rocket::config::TlsConfig;
 use rocket::data::{Capped, Limits, ToByteUnit};
 use rocket::fairing::AdHoc;
+use rocket::figment::Figment;
 use rocket::http::{Header, Status};
 use rocket::response::content::RawHtml;
 use rocket::response::{self, Responder, Response};
@@ -27,7 +30,8 @@ async fn main() -> io::Result<()> {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
-    let app = app(demo, &flags, address(&flags)?).attach(fanfare::rocket::fairing(hub));
+    let config = config(&flags)?;
+    let app = app(demo, config).attach(fanfare::rocket::fairing(hub));
     match app.launch_until(fanfare::signal()).await {
         Ok(_) => Ok(()),
         Err(error) => Err(io::Error::other(error.to_string())),
@@ -41,7 +45,8 @@ fn address(flags: &Flags) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-fn app(demo: Demo, flags: &Flags, address: SocketAddr) -> Rocket<Build> {
+fn config(flags: &Flags) -> io::Result<Figment> {
+    let address = address(flags)?;
     let config = Config::figment()
         .merge((Config::ADDRESS, address.ip()))
         .merge((Config::PORT, address.port()))
@@ -54,6 +59,21 @@ fn app(demo: Demo, flags: &Flags, address: SocketAddr) -> Rocket<Build> {
         .merge(("shutdown.mercy", 0))
         // Rocket logs to standard output, which says where the demo listens.
         .merge((Config::LOG_LEVEL, "off"));
+    if flags.tls() {
+        #[cfg(feature = "tls")]
+        {
+            let certificate = demo_shared::tls::Certificate::self_signed(flags)?;
+            let (chain, key) = (certificate.pem(), certificate.key_pem());
+            let tls = TlsConfig::from_bytes(chain.as_bytes(), key.as_bytes());
+            return Ok(config.merge((Config::TLS, tls)));
+        }
+        #[cfg(not(feature = "tls"))]
+        Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
+    }
+    Ok(config)
+}
+
+fn app(demo: Demo, config: Figment) -> Rocket<Build> {
     rocket::custom(config)
         .manage(demo)
         .attach(AdHoc::on_response("CORS", |_, response| {
@@ -61,8 +81,7 @@ fn app(demo: Demo, flags: &Flags, address: SocketAddr) -> Rocket<Build> {
             Box::pin(async {})
         }))
         .attach(AdHoc::on_liftoff("Listening", |rocket| {
-            let address = (rocket.config().address, rocket.config().port);
-            if demo_shared::say_listening(address.into()).is_err() {
+            if say_listening(rocket.config()).is_err() {
                 // Whoever started it is gone.
                 rocket.shutdown().notify();
             }
@@ -72,6 +91,15 @@ fn app(demo: Demo, flags: &Flags, address: SocketAddr) -> Rocket<Build> {
             "/",
             routes![page, preflight, all_events, events, publish, echo, poll, long_poll, stats],
         )
+}
+
+fn say_listening(config: &Config) -> io::Result<()> {
+    let address = (config.address, config.port).into();
+    #[cfg(feature = "tls")]
+    if config.tls_enabled() {
+        return demo_shared::say_listening_with_tls(address);
+    }
+    demo_shared::say_listening(address)
 }
 
 #[get("/")]

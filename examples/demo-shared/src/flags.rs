@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{builder::ValueParser, value_parser, Parser, ValueEnum};
+use clap::{builder::ValueParser, error::ErrorKind, value_parser, Parser, ValueEnum};
 
 /// One hour: the longest pause that a flag in milliseconds accepts.
 const HOUR_MS: u64 = 60 * 60 * 1_000;
@@ -58,6 +58,10 @@ pub struct Flags {
     /// Seconds for which clients that do not read may hold up the shutdown
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = value_parser!(u32).range(1..=3_600))]
     grace: u32,
+
+    /// Speak HTTPS and HTTP/2, with a self-signed certificate made at start
+    #[arg(long)]
+    tls: bool,
 }
 
 /// How a client is turned away when [`Flags::max_clients`] streams are open.
@@ -133,6 +137,17 @@ impl Flags {
     pub fn metrics_every(&self) -> Option<Duration> {
         (self.metrics_every > 0).then(|| Duration::from_millis(self.metrics_every))
     }
+
+    /// Whether to speak HTTPS, which a demo whose framework cannot [refuses](Self::refuse).
+    pub fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Ends the process with status 2, as for a flag that is not understood, after having said
+    /// why on standard error.
+    pub fn refuse(why: &str) -> ! {
+        clap::Error::raw(ErrorKind::ArgumentConflict, format!("{why}\n")).exit()
+    }
 }
 
 /// A count from the command line as the size that it limits.
@@ -161,7 +176,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{error::ErrorKind, CommandFactory};
+    use clap::CommandFactory;
 
     use super::*;
 
@@ -191,6 +206,7 @@ mod tests {
         assert_eq!(flags.max_per_client(), None);
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
+        assert!(!flags.tls());
         assert_eq!(flags.grace(), Duration::from_secs(1));
     }
 
@@ -199,7 +215,7 @@ mod tests {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
              --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
-             --grace 5",
+             --grace 5 --tls",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
@@ -210,6 +226,7 @@ mod tests {
         assert_eq!(flags.max_per_client(), Some(3));
         assert_eq!(flags.lag(), Lag::Disconnect);
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
+        assert!(flags.tls());
         assert_eq!(flags.grace(), Duration::from_secs(5));
     }
 

@@ -10,6 +10,8 @@ mod echo;
 pub mod flags;
 pub mod metrics;
 pub mod path;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -28,6 +30,10 @@ pub const PAGE: &str = include_str!("page.html");
 
 /// The most bytes that one published event's data may have.
 pub const MAX_DATA: usize = 1 << 20;
+
+/// Why a demo that could speak HTTPS does not; for [`Flags::refuse`].
+pub const BUILT_WITHOUT_TLS: &str =
+    "this demo was built without TLS: build it with `--features tls`";
 
 /// The broadcaster that the flags ask for.
 pub fn broadcaster(flags: &Flags) -> Broadcaster {
@@ -104,7 +110,20 @@ pub fn log() {
 ///
 /// If standard output is closed.
 pub fn say_listening(address: SocketAddr) -> std::io::Result<()> {
+    say_url("http", address)
+}
+
+/// As [`say_listening`], of a demo that speaks HTTPS.
+///
+/// # Errors
+///
+/// If standard output is closed.
+pub fn say_listening_with_tls(address: SocketAddr) -> std::io::Result<()> {
+    say_url("https", address)
+}
+
+fn say_url(scheme: &str, address: SocketAddr) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "listening on http://{address}")?;
+    writeln!(out, "listening on {scheme}://{address}")?;
     out.flush()
 }

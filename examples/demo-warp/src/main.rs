@@ -18,6 +18,12 @@ use warp::{Buf, Filter, Rejection};
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
+    if flags.tls() {
+        Flags::refuse(
+            "warp cannot serve HTTPS by itself: leave --tls out, and put a proxy that speaks \
+             HTTPS and HTTP/2 in front of it",
+        );
+    }
     demo_shared::log();
     let hub = demo_shared::broadcaster(&flags);
     let demo = Demo::new(hub.clone());

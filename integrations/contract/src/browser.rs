@@ -169,6 +169,8 @@ fn capabilities(profile: &Path) -> Map<String, Value> {
     let mut arguments: Vec<String> = FLAGS.iter().map(|&flag| flag.to_owned()).collect();
     arguments.push(format!("--user-data-dir={}", profile.display()));
     let capabilities = json!({
+        // The demos make their certificates themselves.
+        "acceptInsecureCerts": true,
         "goog:chromeOptions": { "args": arguments },
         "goog:loggingPrefs": { "browser": "ALL" },
     });

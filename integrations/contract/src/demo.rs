@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
 
-use crate::{Request, DEADLINE, POLL_INTERVAL};
+use crate::{Connection, Request, DEADLINE, POLL_INTERVAL};
 
 /// A running demo. It is killed when this is dropped.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Footprint {
 struct Process {
     child: Child,
     addr: SocketAddr,
+    /// Whether it speaks HTTPS.
+    is_secure: bool,
     stderr: Captured,
 }
 
@@ -55,6 +57,34 @@ impl Demo {
             flags,
             process,
         }
+    }
+
+    /// Runs the demo of a framework with flags that it refuses. Returns its exit status and what it
+    /// wrote to standard error.
+    ///
+    /// # Panics
+    ///
+    /// If the demo has not been built, or listens.
+    #[track_caller]
+    pub fn refusal(framework: &str, flags: &[&str]) -> (ExitStatus, String) {
+        let binary = binary(framework);
+        let mut child = Command::new(&binary)
+            .args(["--host", "127.0.0.1", "--port", "0"])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} did not start: {error}", binary.display()));
+        let mut stderr = Captured::from(child.stderr.take().expect("it is piped"));
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        // Comes to the end with the process.
+        let _ = stdout.read_line(&mut line);
+        let _ = child.kill();
+        let status = child.wait().expect("a child can be waited for");
+        assert!(line.is_empty(), "the demo runs: {line}");
+        (status, stderr.take())
     }
 
     /// Starts it again, on the same port and with the same flags.
@@ -82,7 +112,26 @@ impl Demo {
     /// The page's address.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr())
+        let scheme = if self.process.is_secure {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.addr())
+    }
+
+    /// A connection to it, for HTTP/1.1; with TLS, if the demo speaks that.
+    ///
+    /// # Panics
+    ///
+    /// If it does not listen.
+    #[track_caller]
+    pub fn connect(&self) -> Connection {
+        #[cfg(feature = "tls")]
+        if self.process.is_secure {
+            return Connection::open_with_tls(self.addr());
+        }
+        Connection::open(self.addr())
     }
 
     /// Publishes an event over HTTP. Returns its id.
@@ -92,7 +141,8 @@ impl Demo {
     /// If the answer is not 202 with an id.
     #[track_caller]
     pub fn publish(&self, topic: &str, data: impl AsRef<[u8]>) -> String {
-        let response = Request::post(&format!("/publish/{topic}"), data).send(self.addr());
+        let request = Request::post(&format!("/publish/{topic}"), data);
+        let response = self.connect().send(&request);
         let status = response.head.status;
         let answer = response.json();
         match answer["id"].as_str() {
@@ -109,7 +159,7 @@ impl Demo {
     #[must_use]
     #[track_caller]
     pub fn stats(&self) -> Value {
-        Request::get("/stats").send(self.addr()).json()
+        self.connect().send(&Request::get("/stats")).json()
     }
 
     /// What the process holds at this moment; `None` on systems that have no `/proc`.
@@ -194,15 +244,16 @@ impl Process {
         // The thread reads to the end, so that the demo never waits for room in its pipe.
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(addr) = listening(&line) {
-                    let _ = sender.send(addr);
+                if let Some(listening) = listening(&line) {
+                    let _ = sender.send(listening);
                 }
             }
         });
         match receiver.recv_timeout(DEADLINE) {
-            Ok(addr) => Self {
+            Ok((is_secure, addr)) => Self {
                 child,
                 addr,
+                is_secure,
                 stderr,
             },
             Err(_) => {
@@ -225,12 +276,15 @@ impl Drop for Process {
     }
 }
 
-/// Reads `listening on http://127.0.0.1:3000`.
-fn listening(line: &str) -> Option<SocketAddr> {
-    line.strip_prefix("listening on http://")?
-        .trim_end_matches('/')
-        .parse()
-        .ok()
+/// Reads `listening on http://127.0.0.1:3000`, or `https`. Returns whether it is, and the address.
+fn listening(line: &str) -> Option<(bool, SocketAddr)> {
+    let (scheme, addr) = line.strip_prefix("listening on ")?.split_once("://")?;
+    let is_secure = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    Some((is_secure, addr.trim_end_matches('/').parse().ok()?))
 }
 
 /// The demo's executable, which cargo puts one folder above the tests'.

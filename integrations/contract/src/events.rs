@@ -6,12 +6,12 @@ use std::time::Instant;
 use fanfare_core::{Decoded, Decoder, Message};
 use serde_json::Value;
 
-use crate::{Connection, End, Piece, Request, Response, DEADLINE};
+use crate::{Body, Connection, End, Piece, Pieces, Request, Response, DEADLINE};
 
 /// A stream of events that is being read.
 #[derive(Debug)]
-pub struct Events {
-    response: Response,
+pub struct Events<B = Body> {
+    body: B,
     decoder: Decoder,
     received: Vec<u8>,
 }
@@ -33,28 +33,50 @@ impl Events {
     /// If the answer is not 200.
     #[track_caller]
     pub fn open(addr: SocketAddr, request: &Request) -> Self {
-        let response = request.send(addr);
+        Self::of(request.send(addr))
+    }
+
+    /// Reads the stream that an answer is.
+    ///
+    /// # Panics
+    ///
+    /// If the answer is not 200.
+    #[track_caller]
+    pub fn of(response: Response) -> Self {
         if response.head.status != 200 {
             let head = response.head.clone();
             panic!("the stream was answered with {head:?}: {}", response.text());
         }
+        Self::from(response.body)
+    }
+
+    /// The connection that the stream comes on.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        self.body.connection()
+    }
+}
+
+impl<B> From<B> for Events<B> {
+    fn from(body: B) -> Self {
         Self {
-            response,
+            body,
             decoder: Decoder::new(),
             received: Vec::new(),
         }
+    }
+}
+
+impl<B: Pieces> Events<B> {
+    /// The stream's body, for what else can be done with it. What was read is forgotten.
+    pub fn into_body(self) -> B {
+        self.body
     }
 
     /// Every byte of the body so far.
     #[must_use]
     pub fn received(&self) -> &[u8] {
         &self.received
-    }
-
-    /// The connection that the stream comes on.
-    #[must_use]
-    pub fn connection(&self) -> &Connection {
-        self.response.body.connection()
     }
 
     /// Waits until the given time for what comes next.
@@ -87,7 +109,6 @@ impl Events {
                 return Some(Item::Decoded(decoded));
             }
             match self
-                .response
                 .body
                 .next(until.saturating_duration_since(Instant::now()))
             {

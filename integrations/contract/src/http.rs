@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::socket::Socket;
 use crate::DEADLINE;
 
 /// A request, written as it is given: nothing is checked, encoded or left out.
@@ -64,7 +65,7 @@ impl Request {
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Socket,
     /// What has been read and not been used.
     buffer: Vec<u8>,
 }
@@ -77,11 +78,22 @@ impl Connection {
     /// If nobody listens at the address.
     #[track_caller]
     pub fn open(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&addr, DEADLINE)
-            .unwrap_or_else(|error| panic!("no connection to {addr}: {error}"));
-        stream
-            .set_nodelay(true)
-            .expect("a new socket takes options");
+        Self::over(Socket::Plain(connect(addr)))
+    }
+
+    /// Connects to a server that speaks TLS, whatever certificate it shows.
+    ///
+    /// # Panics
+    ///
+    /// If nobody listens at the address.
+    #[cfg(feature = "tls")]
+    #[track_caller]
+    pub fn open_with_tls(addr: SocketAddr) -> Self {
+        let stream = crate::tls::over(connect(addr), addr);
+        Self::over(Socket::Tls(Box::new(stream)))
+    }
+
+    fn over(stream: Socket) -> Self {
         Self {
             stream,
             buffer: Vec::new(),
@@ -130,6 +142,7 @@ impl Connection {
     #[track_caller]
     pub fn close_writing(&self) {
         self.stream
+            .tcp()
             .shutdown(Shutdown::Write)
             .expect("the connection is open");
     }
@@ -147,7 +160,7 @@ impl Connection {
         {
             // BPF_RET | BPF_K: of every packet, keep 0 bytes.
             let drop_all = [socket2::SockFilter::new(0x06, 0, 0, 0)];
-            let filtered = socket2::SockRef::from(&self.stream).attach_filter(&drop_all);
+            let filtered = socket2::SockRef::from(self.stream.tcp()).attach_filter(&drop_all);
             filtered.is_ok()
         }
         #[cfg(not(target_os = "linux"))]
@@ -158,7 +171,7 @@ impl Connection {
     pub fn reappear(&self) {
         // It fails if there is no filter; then there is none to take back.
         #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&self.stream).detach_filter();
+        let _ = socket2::SockRef::from(self.stream.tcp()).detach_filter();
     }
 
     fn read_head(&mut self) -> Option<Head> {
@@ -182,6 +195,7 @@ impl Connection {
         // Zero would mean no limit.
         let limit = left.max(Duration::from_millis(1));
         self.stream
+            .tcp()
             .set_read_timeout(Some(limit))
             .expect("the limit is not zero");
         let mut bytes = [0; 64 * 1024];
@@ -201,6 +215,16 @@ impl Connection {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.buffer).into_owned()
     }
+}
+
+#[track_caller]
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&addr, DEADLINE)
+        .unwrap_or_else(|error| panic!("no connection to {addr}: {error}"));
+    stream
+        .set_nodelay(true)
+        .expect("a new socket takes options");
+    stream
 }
 
 enum Fill {
@@ -307,6 +331,12 @@ pub enum Piece {
     End(End),
     /// Nothing came in time.
     Quiet,
+}
+
+/// A body that comes in pieces, whatever the protocol.
+pub trait Pieces {
+    /// Waits up to `limit` for the next piece.
+    fn next(&mut self, limit: Duration) -> Piece;
 }
 
 /// How a body ended.
@@ -419,6 +449,12 @@ impl Body {
                 Some(Piece::End(End::Clean))
             }
         }
+    }
+}
+
+impl Pieces for Body {
+    fn next(&mut self, limit: Duration) -> Piece {
+        Self::next(self, limit)
     }
 }
 

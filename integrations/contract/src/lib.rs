@@ -12,8 +12,13 @@ mod browser;
 mod demo;
 mod events;
 mod http;
+#[cfg(feature = "tls")]
+mod http2;
 mod limits;
 mod proxy;
+mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +27,9 @@ use std::time::{Duration, Instant};
 pub use browser::Browser;
 pub use demo::{Demo, Footprint};
 pub use events::{Events, Item, Place};
-pub use http::{Body, Connection, End, Head, Piece, Request, Response};
+pub use http::{Body, Connection, End, Head, Piece, Pieces, Request, Response};
+#[cfg(feature = "tls")]
+pub use http2::{Http2, Http2Body, Http2Response};
 pub use limits::room_for;
 pub use proxy::Proxy;
 
@@ -79,6 +86,17 @@ macro_rules! each_framework {
                 }
             )+
         }
+    };
+}
+
+/// As [`each_framework!`], for those that speak TLS and HTTP/2 by themselves: all but warp.
+#[macro_export]
+macro_rules! each_framework_with_tls {
+    ($($test:ident),+ $(,)?) => {
+        $crate::each_framework!(@ actix_web "actix-web" $($test)+);
+        $crate::each_framework!(@ axum "axum" $($test)+);
+        $crate::each_framework!(@ hyper "hyper" $($test)+);
+        $crate::each_framework!(@ rocket "rocket" $($test)+);
     };
 }
 

@@ -1,0 +1,158 @@
+//! HTTPS on smol: an accept loop of our own, made of hyper's parts, that speaks HTTP/2 and
+//! HTTP/1.1.
+
+use std::future::Future;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{ready, Context, Poll};
+use std::time::Duration;
+
+use demo_shared::tls::Certificate;
+use demo_shared::{Demo, Flags};
+use fanfare::hyper::smol::{Peer, Timer};
+use futures_rustls::server::TlsStream;
+use futures_rustls::TlsAcceptor;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{rt, Request};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use smol::io::{AsyncRead, AsyncWrite};
+use smol::{future, Async};
+
+/// How long a client may take for its handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The pause after the system refused to accept: for want of files, mostly, which others must
+/// close first.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The most that is read at once: what a TLS record holds.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Serves the demo until the signal, and then until its streams have ended.
+pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
+    let acceptor = TlsAcceptor::from(Arc::new(Certificate::self_signed(flags)?.server_config()?));
+    let addresses = smol::net::resolve(flags.address()).await?;
+    let listener = TcpListener::bind(&addresses[..])?;
+    let listener = Async::new(listener)?;
+    demo_shared::say_listening_with_tls(listener.get_ref().local_addr()?)?;
+
+    let closing = demo.hub().close_when(fanfare::signal());
+    let connections = GracefulShutdown::new();
+    future::or(closing, accept(&listener, &acceptor, &demo, &connections)).await;
+    drop(listener);
+    let time_is_over = async {
+        smol::Timer::after(flags.grace()).await;
+    };
+    future::or(connections.shutdown(), time_is_over).await;
+    Ok(())
+}
+
+async fn accept(
+    listener: &Async<TcpListener>,
+    acceptor: &TlsAcceptor,
+    demo: &Demo,
+    connections: &GracefulShutdown,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let connection = serve_connection(
+                    stream,
+                    Peer(peer),
+                    acceptor.clone(),
+                    demo.clone(),
+                    connections.watcher(),
+                );
+                smol::spawn(connection).detach();
+            }
+            Err(_) => {
+                smol::Timer::after(ACCEPT_PAUSE).await;
+            }
+        }
+        // The signal is heard even if there is always somebody to accept.
+        future::yield_now().await;
+    }
+}
+
+/// An error is the client's leaving, or what it sent: nobody here can mend it.
+async fn serve_connection(
+    stream: Async<TcpStream>,
+    peer: Peer,
+    acceptor: TlsAcceptor,
+    demo: Demo,
+    connections: Watcher,
+) {
+    // A small event does not wait for the acknowledgement of the one before.
+    let _ = stream.get_ref().set_nodelay(true);
+    let handshake = async { acceptor.accept(stream).await.ok() };
+    let time_is_over = async {
+        smol::Timer::after(HANDSHAKE_LIMIT).await;
+        None
+    };
+    let Some(stream) = future::or(handshake, time_is_over).await else {
+        return;
+    };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        crate::answer(demo.clone(), request)
+    });
+    let mut server = auto::Builder::new(Executor);
+    server.http1().timer(Timer);
+    server.http2().timer(Timer);
+    let connection = server.serve_connection(Io(stream), service);
+    let _ = connections.watch(connection.into_owned()).await;
+}
+
+/// Runs HTTP/2's streams as tasks of smol.
+#[derive(Clone, Copy, Debug)]
+struct Executor;
+
+impl<F> rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, stream: F) {
+        smol::spawn(stream).detach();
+    }
+}
+
+/// A TLS connection, as hyper reads and writes it.
+struct Io(TlsStream<Async<TcpStream>>);
+
+impl rt::Read for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        // By way of the stack, since only unsafe code reads into memory that is not initialized.
+        let mut bytes = [0; READ_BYTES];
+        let room = buffer.remaining().min(READ_BYTES);
+        let count = ready!(Pin::new(&mut self.0).poll_read(cx, &mut bytes[..room]))?;
+        buffer.put_slice(&bytes[..count]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl rt::Write for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
