@@ -253,7 +253,9 @@ Tests: `c`
         let mut frameworks: Vec<_> = calls.filter_map(|call| call.split('"').nth(1)).collect();
         let contract = Contract::load(&root).expect("the contract can be read");
         let mut columns = contract.frameworks;
+        // Some are called for again where not every framework has what is tested.
         frameworks.sort_unstable();
+        frameworks.dedup();
         columns.sort();
         assert_eq!(columns, frameworks);
     }
