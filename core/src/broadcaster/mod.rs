@@ -242,8 +242,8 @@ impl Broadcaster {
     /// ```no_run
     /// # use std::time::Duration;
     /// # use fanfare_core::Broadcaster;
-    /// # fn serve_until(_: impl std::future::Future) -> std::future::Ready<std::io::Result<()>> { todo!() }
-    /// # fn signal() -> std::future::Ready<()> { todo!() }
+    /// # fn serve_until(_: impl std::future::Future) -> std::future::Ready<std::io::Result<()>> { std::future::ready(Ok(())) }
+    /// # fn signal() -> std::future::Ready<()> { std::future::ready(()) }
     /// # futures_lite::future::block_on(async {
     /// let hub = Broadcaster::new();
     /// let server = serve_until(hub.close_when(signal()));
