@@ -253,15 +253,19 @@ impl Log {
         let (records, bytes) = view.delivered();
         self.delivered = (self.delivered.0 + records, self.delivered.1 + bytes);
         self.wide_views.retain(|other| !Arc::ptr_eq(other, view));
-        let mut unused = Vec::new();
         self.for_each_window(topics, |window| {
             Arc::make_mut(&mut window.views).retain(|other| !Arc::ptr_eq(other, view));
         });
-        match topics.listed() {
-            Some(listed) => unused.extend(listed.iter().cloned()),
-            None => unused.extend(self.windows.keys().filter(|t| topics.matches(t)).cloned()),
-        }
-        for topic in unused {
+        let left: Vec<Topic> = match topics.listed() {
+            Some(listed) => listed.to_vec(),
+            None => self
+                .windows
+                .keys()
+                .filter(|topic| topics.matches(topic))
+                .cloned()
+                .collect(),
+        };
+        for topic in left {
             self.forget_if_unused(&topic);
         }
         self.views.remove(topics)
@@ -483,7 +487,7 @@ impl<'a> Iterator for Pending<'a> {
             Self::Several(sources) => {
                 let mut source = sources.pop()?;
                 let record = source.next();
-                if source.place().is_some() {
+                if source.next.is_some() {
                     sources.push(source);
                 }
                 record
@@ -531,10 +535,6 @@ impl<'a> Source<'a> {
             records,
             next,
         })
-    }
-
-    fn place(&self) -> Option<u64> {
-        self.next
     }
 
     fn next(&mut self) -> Option<(u64, &'a Topic, &'a Bytes)> {
