@@ -1,0 +1,4 @@
+//! What `cargo xtask bench` is made of, in the order in which a measurement is made.
+#![forbid(unsafe_code)]
+
+pub mod figures;
