@@ -24,6 +24,20 @@ impl Record {
         Self { id, topic, bytes }
     }
 
+    /// A record that a history has kept as an [`Append`](crate::history::Append)'s block: the
+    /// line of its id is written into it, where the encoder would have written it.
+    #[must_use]
+    pub fn from_block(id: EventId, topic: Topic, block: &[u8]) -> Self {
+        let (head, tail) = block.split_at(head_of(block));
+        let mut bytes = Vec::with_capacity(block.len() + ID_FIELD.len() + MAX_ID_BYTES + 1);
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(ID_FIELD);
+        // Writing to a `Vec` cannot fail.
+        let _ = writeln!(bytes, "{id}");
+        bytes.extend_from_slice(tail);
+        Self::new(id, topic, bytes.into())
+    }
+
     /// Its place in the log.
     #[must_use]
     pub fn id(&self) -> EventId {
@@ -71,6 +85,13 @@ pub(crate) struct Draft {
 
 const ID_FIELD: &[u8] = b"id: ";
 
+/// How many bytes of a block stand before its id: the comment and retry lines.
+fn head_of(block: &[u8]) -> usize {
+    let lines = block.split_inclusive(|&byte| byte == b'\n');
+    let head = lines.take_while(|line| line.starts_with(b":") || line.starts_with(b"retry:"));
+    head.map(<[u8]>::len).sum()
+}
+
 impl Draft {
     pub(crate) fn new(event: &Event) -> Self {
         let mut head = Vec::with_capacity(head_len(event));
@@ -85,6 +106,13 @@ impl Draft {
     /// The length that the record of an event will have without its id, in bytes.
     pub(crate) fn len_of(event: &Event) -> usize {
         head_len(event) + tail_len(event)
+    }
+
+    /// The block without an id, which somebody else will write.
+    pub(crate) fn into_block(self) -> Bytes {
+        let mut block = self.head;
+        block.extend_from_slice(&self.block[self.room..]);
+        block.into()
     }
 
     pub(crate) fn seal(mut self, id: EventId) -> Bytes {
@@ -128,6 +156,24 @@ mod tests {
              event: e\ndata: a\ndata: b\n\n"
         );
         assert_eq!(seal(Event::new(), id), "id: 7-42\n\n");
+    }
+
+    #[test]
+    fn a_block_that_was_kept_becomes_the_same_record() {
+        let id = EventId::new(7, 42);
+        for event in [
+            Event::data("x"),
+            Event::new(),
+            Event::data(": a\nretry: 5").name("e"),
+            Event::data("a\nb")
+                .name("retry")
+                .retry(Duration::from_secs(1))
+                .comment("id: 1\n\ndata: c"),
+        ] {
+            let block = Draft::new(&event).into_block();
+            let record = Record::from_block(id, Topic::from_static("t"), &block);
+            assert_eq!(record.bytes(), &Draft::new(&event).seal(id));
+        }
     }
 
     #[test]

@@ -215,12 +215,12 @@ fn all_topics_together_are_bounded_too() {
 
 #[test]
 fn a_history_of_its_own_knows_its_age() {
-    use fanfare_core::history::{History, Memory};
+    use fanfare_core::history::{Append, History, Memory};
     let memory = Memory::new(Retention::new().age(Duration::from_millis(1)));
     let topic = fanfare_core::Topic::from_static("a");
     let page = futures_lite::future::block_on(async {
         memory
-            .append(&topic, &fanfare_core::Event::data("x"))
+            .append(Append::new(topic, &fanfare_core::Event::data("x")))
             .await
             .expect("appended");
         let appended = std::time::Instant::now();
@@ -280,4 +280,23 @@ fn a_wide_selection_that_finds_little_lets_others_have_their_turn() {
         polls > 3,
         "{polls} polls for 10,000 records that are not its own"
     );
+}
+
+#[test]
+fn a_repeated_append_with_a_key_is_stored_once() {
+    use fanfare_core::history::{Append, History, Memory, REMEMBERED_KEYS};
+    let memory = Memory::new(Retention::new());
+    let append = |key: &str| {
+        let topic = fanfare_core::Topic::from_static("a");
+        let append = Append::new(topic, &fanfare_core::Event::data("x")).key(key);
+        futures_lite::future::block_on(memory.append(append)).expect("open")
+    };
+    let first = append("one");
+    assert_eq!(append("one"), first);
+    assert!(append("two") > first);
+    assert_eq!(append("one"), first);
+    for n in 0..REMEMBERED_KEYS {
+        append(&format!("more {n}"));
+    }
+    assert!(append("one") > first, "forgotten at last");
 }

@@ -146,7 +146,10 @@ impl Broadcaster {
         if size > limit {
             return Err(PublishError::TooLarge { size, limit });
         }
-        let id = self.hub().memory.append_draft(topic, Draft::new(event))?;
+        let id = self
+            .hub()
+            .memory
+            .append_draft(topic, None, Draft::new(event))?;
         if self.hub().memory.age().is_some() {
             Hub::keep_ticking(self.hub());
         }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::keys::Keys;
 use super::memory::Limits;
 use super::View;
 use crate::sync::Ordering;
@@ -39,6 +40,8 @@ pub(super) struct Log {
     forgotten: u64,
     /// What views that are gone have delivered: records and bytes.
     delivered: (u64, u64),
+    /// The places of appends that may be repeated.
+    pub(super) keys: Keys<u64>,
 }
 
 #[derive(Debug)]

@@ -1,19 +1,14 @@
 //! [`Memory`]: the bounded window that is always there, in front of any backend.
 
-use std::collections::{vec_deque, VecDeque};
-use std::future::ready;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use futures_core::Stream;
 
 use super::log::Log;
+use super::tail::{MemoryTail, TailItem};
 use super::view::{self, Batch, View};
-use super::{BoxFuture, BoxStream, History, HistoryError, Page, Retention};
-use crate::event::Event;
+use super::{Append, BoxFuture, BoxStream, History, HistoryError, Page, Retention};
 use crate::gap::{Gap, GapReason};
 use crate::id::{EventId, LastEventId};
 use crate::record::{Draft, Record};
@@ -126,12 +121,25 @@ impl Memory {
     pub(crate) fn append_draft(
         &self,
         topic: &Topic,
+        key: Option<&str>,
         draft: Draft,
+    ) -> Result<EventId, HistoryError> {
+        self.append_with(topic, key, |id| draft.seal(id))
+    }
+
+    fn append_with(
+        &self,
+        topic: &Topic,
+        key: Option<&str>,
+        seal: impl FnOnce(EventId) -> Bytes,
     ) -> Result<EventId, HistoryError> {
         let now = self.age().map(|_| self.timer.now());
         let mut log = self.log.lock();
         if log.closed {
             return Err(HistoryError::Closed);
+        }
+        if let Some(stored) = key.and_then(|key| log.keys.get(key)) {
+            return Ok(self.id(stored));
         }
         self.expire(&mut log, now);
         if !log.make_room(topic, &self.limits) {
@@ -141,7 +149,10 @@ impl Memory {
         }
         let place = log.last + 1;
         let id = self.id(place);
-        let views = log.push(topic, place, now, draft.seal(id), &self.limits);
+        if let Some(key) = key {
+            log.keys.insert(key, place);
+        }
+        let views = log.push(topic, place, now, seal(id), &self.limits);
         // Wake after the unlock: whoever wakes reads the log next.
         drop(log);
         view::wake(&views, &*self.timer);
@@ -283,6 +294,15 @@ impl Memory {
         }
     }
 
+    /// What a reader of everything finds after a place: records, the place up to which those are
+    /// all, the newest evicted place, and whether the log is closed.
+    pub(super) fn read_all(&self, place: u64, limit: usize) -> (Vec<Record>, u64, u64, bool) {
+        let log = self.log.lock();
+        let evicted = log.evicted(&Topics::all());
+        let (records, last) = self.read(&log, &Topics::all(), place.max(evicted), limit);
+        (records, last, evicted, log.closed)
+    }
+
     /// At most `limit` records after a place, and the place up to which those are all.
     fn read(&self, log: &Log, topics: &Topics, place: u64, limit: usize) -> (Vec<Record>, u64) {
         let mut pending = log.after(topics, place);
@@ -420,12 +440,13 @@ pub struct TopicStats {
 }
 
 impl History for Memory {
-    fn append<'a>(
-        &'a self,
-        topic: &'a Topic,
-        event: &'a Event,
-    ) -> BoxFuture<'a, Result<EventId, HistoryError>> {
-        Box::pin(async move { self.append_draft(topic, Draft::new(event)) })
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<EventId, HistoryError>> {
+        Box::pin(async move {
+            let seal = |id| Record::from_block(id, append.topic().clone(), append.block());
+            self.append_with(append.topic(), append.chosen_key(), |id| {
+                seal(id).bytes().clone()
+            })
+        })
     }
 
     fn replay<'a>(
@@ -434,105 +455,11 @@ impl History for Memory {
         after: &'a LastEventId,
         limit: usize,
     ) -> BoxFuture<'a, Result<Page, HistoryError>> {
-        Box::pin(ready(Ok(self.page(topics, after, limit))))
+        Box::pin(async move { Ok(self.page(topics, after, limit)) })
     }
 
-    fn tail(&self, after: Option<EventId>) -> BoxStream<'_, Result<Record, HistoryError>> {
+    fn tail(&self, after: Option<EventId>) -> BoxStream<'_, TailItem> {
         let begin = after.map_or(Begin::Now, |id| Begin::After(id.into()));
-        Box::pin(Tail::new(self, &begin))
-    }
-}
-
-/// How many records a [`Tail`] reads at once.
-const TAIL_PAGE: usize = 256;
-
-/// Every record of a [`Memory`] as it appears.
-#[derive(Debug)]
-pub struct Tail<'a> {
-    memory: &'a Memory,
-    /// `None` once the history is closed and read to its end.
-    follows: Option<(Arc<View>, Sleeper)>,
-    place: u64,
-    told: u64,
-    page: vec_deque::IntoIter<Record>,
-    missed: bool,
-}
-
-impl<'a> Tail<'a> {
-    fn new(memory: &'a Memory, begin: &Begin) -> Self {
-        let mut tail = Self {
-            memory,
-            follows: None,
-            place: 0,
-            told: 0,
-            page: VecDeque::new().into_iter(),
-            missed: false,
-        };
-        if let Ok(start) = memory.start(Topics::all(), begin) {
-            tail.follows = Some((start.view, Sleeper::default()));
-            (tail.place, tail.told, tail.missed) = (start.place, start.told, start.gap.is_some());
-        }
-        tail
-    }
-
-    /// Reads on. Returns whether the history is closed.
-    fn look(&mut self) -> bool {
-        let log = self.memory.log.lock();
-        let evicted = log.evicted(&Topics::all());
-        if evicted > self.place.max(self.told) {
-            self.told = evicted;
-            self.missed = true;
-        }
-        let (records, last) = self
-            .memory
-            .read(&log, &Topics::all(), self.place, TAIL_PAGE);
-        self.place = last;
-        self.page = VecDeque::from(records).into_iter();
-        log.closed
-    }
-
-    fn end(&mut self) {
-        if let Some((view, mut sleeper)) = self.follows.take() {
-            self.memory.leave(&view, &mut sleeper);
-        }
-    }
-}
-
-impl Stream for Tail<'_> {
-    type Item = Result<Record, HistoryError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        loop {
-            if std::mem::take(&mut this.missed) {
-                let source = "records were evicted before they were read".into();
-                let error = HistoryError::Backend {
-                    retryable: true,
-                    source,
-                };
-                return Poll::Ready(Some(Err(error)));
-            }
-            if let Some(record) = this.page.next() {
-                return Poll::Ready(Some(Ok(record)));
-            }
-            let Some((view, sleeper)) = &mut this.follows else {
-                return Poll::Ready(None);
-            };
-            // Marked before the look, which so cannot find old news.
-            view.waiters().mark(sleeper, cx.waker());
-            let closed = this.look();
-            if this.page.len() == 0 && !this.missed {
-                if !closed {
-                    return Poll::Pending;
-                }
-                this.end();
-            }
-        }
-    }
-}
-
-impl Drop for Tail<'_> {
-    fn drop(&mut self) {
-        self.end();
+        Box::pin(MemoryTail::new(self, &begin))
     }
 }

@@ -1,6 +1,5 @@
-//! [`History`], the replay store: the trait, what it hands out, and [`Memory`].
+//! [`History`], the replay store: the trait, what it takes and hands out, and [`Memory`].
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,18 +7,25 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
-use crate::event::Event;
 use crate::gap::Gap;
 use crate::id::{EventId, LastEventId};
 use crate::record::Record;
-use crate::topic::{Topic, Topics};
+use crate::topic::Topics;
 
+// In the order in which an event travels.
+mod append;
+mod error;
 mod memory;
+mod keys;
 mod log;
 mod view;
+mod tail;
 
+pub use append::Append;
+pub use error::HistoryError;
 pub(crate) use memory::{Begin, Fill, Limits, Start};
-pub use memory::{Memory, Tail, TopicStats};
+pub use memory::{Memory, TopicStats};
+pub use tail::{MemoryTail, TailItem};
 pub(crate) use view::{Batch, View};
 
 /// A future on the heap, so that [`History`] can be a trait object.
@@ -34,12 +40,13 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 ///
 /// **Order.** A log has one order for all its topics, and ids are that order: numbers that only
 /// grow. No id becomes visible, to [`replay`](Self::replay) or [`tail`](Self::tail), before
-/// every smaller one; a reader that has seen an id has nothing to come back for.
+/// every smaller one; a reader that has seen an id has nothing to come back for. An id is handed
+/// out once: not even a log that has lost records hands it out again.
 ///
 /// **Append.** The history assigns the id. When the future is ready with it, the record is
 /// stored as durably as the backend was asked to store it, and will be replayed and tailed
-/// until retention evicts it. With an error the caller has no id, and
-/// [`HistoryError::is_retryable`] says whether trying again can help.
+/// until retention evicts it. With an error the caller has no id, and [`HistoryError`] says
+/// whether trying again can help, and whether it can store the event twice.
 ///
 /// **Contiguity or a gap.** [`replay`](Self::replay) returns, in order, every record of the
 /// topics after the place it was asked for, or a [`Gap`] that names the hole, followed by every
@@ -47,8 +54,18 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// elsewhere is recognised by the history that is asked, and is never an error: only the
 /// history can judge an id.
 ///
+/// **Tail.** [`tail`](Self::tail) says where it starts, then brings every record behind that place
+/// in order. Where it cannot promise that, since records were evicted before they were read, or the
+/// log began a new life, it says where it starts anew. It outlives the engine's absence: it reports
+/// the interruption, tries again by itself with growing pauses, and goes on behind the last record
+/// that it brought.
+///
 /// **Retention** is per topic, by count, bytes and age ([`Retention`]), so that a loud topic
 /// cannot evict a quiet one's records. The newest record of a topic is evicted by age alone.
+///
+/// **Any runtime.** A [`Broadcaster`](crate::Broadcaster) polls the tail on a thread of its own, and
+/// the other futures on whatever thread asks. A backend whose engine needs a runtime brings it
+/// along.
 ///
 /// **Cancellation.** Every future may be dropped at any point. An append whose future is
 /// dropped has either happened or not; it never half happens.
@@ -56,13 +73,14 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// **Panics.** None, whatever it is asked.
 ///
 /// ```
-/// use fanfare_core::{history::{History, Memory, Retention}, Event, Topic, Topics, LastEventId};
+/// use fanfare_core::history::{Append, History, Memory, Retention};
+/// use fanfare_core::{Event, LastEventId, Topic, Topics};
 ///
 /// # futures_lite::future::block_on(async {
 /// let history: Box<dyn History> = Box::new(Memory::new(Retention::new()));
-/// let topic = Topic::from_static("prices");
-/// let first = history.append(&topic, &Event::data("1.07")).await?;
-/// let second = history.append(&topic, &Event::data("1.08")).await?;
+/// let quote = |price| Append::new(Topic::from_static("prices"), &Event::data(price));
+/// let first = history.append(quote("1.07")).await?;
+/// let second = history.append(quote("1.08")).await?;
 ///
 /// let page = history.replay(&Topics::all(), &LastEventId::from(first), 100).await?;
 /// assert_eq!(page.records.len(), 1);
@@ -73,11 +91,7 @@ pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
 /// ```
 pub trait History: fmt::Debug + Send + Sync + 'static {
     /// Stores an event and returns the id that it was given.
-    fn append<'a>(
-        &'a self,
-        topic: &'a Topic,
-        event: &'a Event,
-    ) -> BoxFuture<'a, Result<EventId, HistoryError>>;
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<EventId, HistoryError>>;
 
     /// At most `limit` records of `topics` strictly after `after`; from the oldest that is
     /// retained if `after` names no place.
@@ -91,12 +105,14 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
     /// Every record of every topic after `after`, in order, as they appear, from every process
     /// that appends; from now on if `after` is `None`.
     ///
-    /// The stream ends when the history is closed. An `Err` in it says that records may have
-    /// been missed; what follows it is in order again.
-    fn tail(&self, after: Option<EventId>) -> BoxStream<'_, Result<Record, HistoryError>>;
+    /// The stream ends when the history is closed.
+    fn tail(&self, after: Option<EventId>) -> BoxStream<'_, TailItem>;
 }
 
 const _: Option<&dyn History> = None;
+
+/// How many keyed appends a history remembers at least, for ten minutes: see [`Append::key`].
+pub const REMEMBERED_KEYS: usize = 10_000;
 
 /// A part of a history, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,57 +193,5 @@ impl From<usize> for Retention {
     /// So many records per topic.
     fn from(records: usize) -> Self {
         Self::new().records(records)
-    }
-}
-
-/// Why a history did not do what it was asked.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum HistoryError {
-    /// It is closed.
-    Closed,
-    /// A new topic would be one too many. Topics are forgotten when nobody follows them and
-    /// their records are gone, so this may pass.
-    TooManyTopics {
-        /// The most topics that there can be at once.
-        limit: usize,
-    },
-    /// The engine behind it failed.
-    Backend {
-        /// Whether the same call can succeed later.
-        retryable: bool,
-        /// What it said.
-        source: Box<dyn Error + Send + Sync>,
-    },
-}
-
-impl HistoryError {
-    /// Whether the same call can succeed later.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Closed => false,
-            Self::TooManyTopics { .. } => true,
-            Self::Backend { retryable, .. } => *retryable,
-        }
-    }
-}
-
-impl fmt::Display for HistoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the history is closed"),
-            Self::TooManyTopics { limit } => write!(f, "there are {limit} topics already"),
-            Self::Backend { .. } => f.write_str("the history's engine failed"),
-        }
-    }
-}
-
-impl Error for HistoryError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Backend { source, .. } => Some(&**source),
-            Self::Closed | Self::TooManyTopics { .. } => None,
-        }
     }
 }
