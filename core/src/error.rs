@@ -20,6 +20,9 @@ pub enum PublishError {
     },
     /// The broadcaster is closed: the server is going away.
     Closed,
+    /// There is a backend behind the broadcaster, which takes time: await
+    /// [`publish`](crate::Broadcaster::publish).
+    WouldWait,
     /// The history did not take the event.
     History(HistoryError),
 }
@@ -29,7 +32,7 @@ impl PublishError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::TooLarge { .. } | Self::Closed => false,
+            Self::TooLarge { .. } | Self::Closed | Self::WouldWait => false,
             Self::History(error) => error.is_retryable(),
         }
     }
@@ -42,7 +45,7 @@ impl PublishError {
             Self::TooLarge { .. } => 413,
             Self::Closed => 503,
             Self::History(error) if error.is_retryable() => 503,
-            Self::History(_) => 500,
+            Self::WouldWait | Self::History(_) => 500,
         }
     }
 }
@@ -57,6 +60,7 @@ impl fmt::Display for PublishError {
                 )
             }
             Self::Closed => f.write_str("the broadcaster is closed"),
+            Self::WouldWait => f.write_str("the backend takes time: await the publish"),
             Self::History(_) => f.write_str("the history did not take the event"),
         }
     }
@@ -66,7 +70,7 @@ impl Error for PublishError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::History(error) => Some(error),
-            Self::TooLarge { .. } | Self::Closed => None,
+            Self::TooLarge { .. } | Self::Closed | Self::WouldWait => None,
         }
     }
 }

@@ -118,6 +118,11 @@ impl LastEventId {
         Self(None)
     }
 
+    /// A text that is no id.
+    pub(crate) fn no_id() -> Self {
+        Self(Some("?".into()))
+    }
+
     /// Reads the header's value, then the query's text (what follows the `?`, still encoded).
     ///
     /// An empty value is the same as none: the standard's client sends no header for it.

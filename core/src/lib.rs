@@ -87,6 +87,7 @@ pub mod broadcaster;
 pub mod history;
 mod wait;
 mod subscriber;
+mod catch_up;
 mod gap;
 mod keep_alive;
 mod channel;

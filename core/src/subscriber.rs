@@ -7,9 +7,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 
+use crate::broadcaster::backend::Piece;
 use crate::broadcaster::hub::Permit;
+use crate::catch_up::{CatchUp, Step};
 use crate::gap::{Gap, GapReason, LagPolicy};
-use crate::history::{Batch, Fill, Start, View};
+use crate::history::{Batch, Fill, Joined, Start, View};
+use crate::id::EventId;
 use crate::keep_alive::Liveness;
 use crate::sync::Ordering;
 use crate::wait::Sleeper;
@@ -39,6 +42,10 @@ pub struct Subscriber {
     place: u64,
     /// ... but for holes that it has been told of, up to here.
     told: u64,
+    /// The id of its place, or of one before it that misses nothing.
+    at: EventId,
+    /// Where it is, if not in the window.
+    outside: Option<Box<Outside>>,
     /// The hole to tell of next.
     gap: Option<Box<Gap>>,
     liveness: Liveness,
@@ -47,6 +54,15 @@ pub struct Subscriber {
     catching_up: bool,
     /// Polls in a row that were ready.
     streak: u8,
+}
+
+/// Where a cursor of a broadcaster with a backend can be besides in the window.
+#[derive(Debug)]
+enum Outside {
+    /// In front of it.
+    Behind(CatchUp),
+    /// Beyond it: it has everything up to this id, which the window does not have yet.
+    Ahead(EventId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +89,17 @@ const MAX_STREAK: u8 = 64;
 
 impl Subscriber {
     pub(crate) fn new(permit: Permit, start: Start) -> Self {
+        let backend = permit.hub.backend.as_ref().map(Arc::clone);
+        let behind = start.behind.zip(backend).map(|(after, backend)| {
+            let catch_up = CatchUp::new(backend, after, false);
+            Box::new(Outside::Behind(catch_up))
+        });
         Self {
             liveness: Liveness::new(permit.hub.beat()),
             permit,
-            catching_up: start.place < start.view.tail(),
+            catching_up: behind.is_some() || start.place < start.view.tail(),
+            at: start.at,
+            outside: behind,
             view: start.view,
             sleeper: Sleeper::default(),
             place: start.place,
@@ -87,8 +110,9 @@ impl Subscriber {
         }
     }
 
-    /// What comes next, whoever asks: every decision is made here, without a task.
-    fn next(&mut self) -> Next {
+    /// What comes next, whoever asks: every decision is made here. Only the backend needs to know
+    /// the task.
+    fn next(&mut self, cx: &mut Context<'_>) -> Next {
         match self.phase {
             Phase::Ended => return Next::End,
             Phase::Ending => return self.end(),
@@ -104,11 +128,19 @@ impl Subscriber {
             let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
             return self.send(bytes);
         }
+        if self.outside.is_some() {
+            if let Some(next) = self.come_in(cx) {
+                return next;
+            }
+        }
         // Read before the tail: a log that was closed then has no news after what we find.
         let closed = self.permit.hub.is_closed();
         loop {
             if self.view.evicted() > self.place.max(self.told) {
-                return self.lag();
+                match self.lag(cx) {
+                    Some(next) => return next,
+                    None => continue,
+                }
             }
             if self.view.tail() <= self.place {
                 self.catching_up = false;
@@ -141,10 +173,7 @@ impl Subscriber {
         if closed {
             return self.end();
         }
-        if self.liveness.is_due(self.permit.hub.beat()) {
-            return Next::Bytes(self.permit.hub.settings.keep_alive_bytes.clone());
-        }
-        Next::Nothing
+        self.wait()
     }
 
     fn send(&mut self, bytes: Bytes) -> Next {
@@ -152,8 +181,68 @@ impl Subscriber {
         Next::Bytes(bytes)
     }
 
+    /// Goes on in the backend, or waits for the window to have what comes next. `None`: it is in
+    /// the window.
+    fn come_in(&mut self, cx: &mut Context<'_>) -> Option<Next> {
+        let hub = &self.permit.hub;
+        match self.outside.as_deref_mut()? {
+            Outside::Behind(catch_up) => match catch_up.next(&hub.memory, &self.view, cx) {
+                Step::Gap(gap) => {
+                    hub.counters.gaps.fetch_add(1, Ordering::Relaxed);
+                    let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
+                    Some(self.send(bytes))
+                }
+                Step::Piece(Piece { bytes, records }) => {
+                    self.view.count(records, bytes.len() as u64);
+                    hub.counters.replayed.fetch_add(records, Ordering::Relaxed);
+                    Some(self.send(bytes))
+                }
+                Step::Joined(at, Joined { place, skip }) => {
+                    (self.place, self.told, self.at) = (place, 0, at);
+                    self.outside = skip.map(|id| Box::new(Outside::Ahead(id)));
+                    self.come_in(cx)
+                }
+                // The backend may be away for long, and the client has its place: it goes on
+                // elsewhere.
+                Step::Waiting if hub.is_closed() => Some(self.end()),
+                Step::Waiting => Some(self.wait()),
+            },
+            Outside::Ahead(id) => {
+                let id = *id;
+                if self.view.evicted() > self.place {
+                    // What it waited for is not going to come, or has come and gone.
+                    self.outside = None;
+                    return None;
+                }
+                match hub.memory.join(&self.view, id, hub.memory.life()) {
+                    Some(Joined { place, skip: None }) => {
+                        self.place = place;
+                        self.outside = None;
+                        None
+                    }
+                    _ if hub.is_closed() => Some(self.end()),
+                    Some(Joined { place, .. }) => {
+                        // All that is here, it has.
+                        self.place = place;
+                        Some(self.wait())
+                    }
+                    None => Some(self.wait()),
+                }
+            }
+        }
+    }
+
+    /// Nothing to send, or a sign of life.
+    fn wait(&mut self) -> Next {
+        if self.liveness.is_due(self.permit.hub.beat()) {
+            return Next::Bytes(self.permit.hub.settings.keep_alive_bytes.clone());
+        }
+        Next::Nothing
+    }
+
     fn deliver(&mut self, batch: Batch) -> Next {
         self.place = batch.to;
+        self.at = batch.last;
         if self.catching_up {
             let counters = &self.permit.hub.counters;
             counters
@@ -163,27 +252,41 @@ impl Subscriber {
         self.send(batch.bytes)
     }
 
-    /// Retention has overtaken the cursor.
-    fn lag(&mut self) -> Next {
+    /// Retention has overtaken the cursor. `None`: it is to look again.
+    fn lag(&mut self, cx: &mut Context<'_>) -> Option<Next> {
         let hub = &self.permit.hub;
         let policy = hub.settings.lag;
-        let from = hub.memory.id(self.place).to_string();
-        let to = match policy {
-            LagPolicy::SkipToLatest => {
-                self.place = self.view.tail();
-                self.place
+        if let Some(backend) = &hub.backend {
+            if self.place == 0 {
+                // Opened before the backend had said where its log stands: from there on.
+                (self.place, self.at) = hub.memory.base();
+                return None;
             }
-            LagPolicy::Resume | LagPolicy::Disconnect => self.view.evicted(),
+            if policy == LagPolicy::Resume {
+                // The backend may have what the window has let go.
+                let catch_up = CatchUp::new(Arc::clone(backend), self.at.into(), true);
+                self.outside = Some(Box::new(Outside::Behind(catch_up)));
+                return self.come_in(cx);
+            }
+        }
+        let from = self.at.to_string();
+        let (told, to) = match policy {
+            LagPolicy::SkipToLatest => {
+                let latest = hub.memory.latest(&self.view);
+                (self.place, self.at) = latest;
+                latest
+            }
+            LagPolicy::Resume | LagPolicy::Disconnect => hub.memory.newest_evicted(&self.view),
         };
-        self.told = to;
+        self.told = told;
         if policy == LagPolicy::Disconnect {
             // Told first: a client that has no id yet could not say where it stopped.
             self.phase = Phase::Ending;
         }
-        let gap = Gap::new(GapReason::Lagged, Some(&from), hub.memory.id(to));
+        let gap = Gap::new(GapReason::Lagged, Some(&from), to);
         hub.counters.gaps.fetch_add(1, Ordering::Relaxed);
         let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
-        self.send(bytes)
+        Some(self.send(bytes))
     }
 
     fn yield_to_others(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
@@ -209,7 +312,7 @@ impl Stream for Subscriber {
         }
         let mut marked = false;
         loop {
-            match this.next() {
+            match this.next(cx) {
                 Next::Bytes(bytes) => {
                     this.streak += 1;
                     return Poll::Ready(Some(bytes));

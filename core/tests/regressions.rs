@@ -7,7 +7,7 @@ use std::time::Duration;
 use fanfare_core::timer::ManualTimer;
 use fanfare_core::{Broadcaster, EventId, KeepAlive, LastEventId, Retention};
 use futures_lite::future;
-use support::{place, publish, publish_many, Client};
+use support::{place, publish, publish_many, replay, Client};
 
 /// A batch that others have read is remembered; retention may have evicted its records since.
 #[test]
@@ -141,12 +141,12 @@ fn a_retry_without_end_is_no_panic() {
 #[test]
 fn the_page_of_an_empty_log_is_followed_by_everything() {
     let hub = Broadcaster::new();
-    let page = hub.replay("all", LastEventId::none(), 10);
+    let page = replay(&hub, "all", LastEventId::none(), 10);
     assert_eq!((page.gap, page.records.len()), (None, 0));
     let first = hub
         .try_publish("a", fanfare_core::Event::data("x"))
         .expect("published");
-    let next = hub.replay("all", page.last, 10);
+    let next = replay(&hub, "all", page.last, 10);
     assert_eq!((next.gap, next.last), (None, first));
     assert_eq!(next.records.len(), 1);
 }
@@ -179,7 +179,7 @@ fn one_topic_too_many_takes_the_place_of_the_oldest_that_nobody_names() {
     assert_eq!(held, ["named", "new"]);
     let mut back = Client::open(
         hub.subscribe("old")
-            .after(hub.replay("named", LastEventId::none(), 1).records[0].id()),
+            .after(replay(&hub, "named", LastEventId::none(), 1).records[0].id()),
     );
     assert_eq!(
         back.drain_brief(),

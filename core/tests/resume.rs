@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use fanfare_core::timer::ManualTimer;
 use fanfare_core::{Broadcaster, Event, EventId, LastEventId, Record, Retention};
-use support::{brief, next_now, numbers, place, publish, publish_many, words, Client, Seen};
+use support::{
+    brief, next_now, numbers, place, publish, publish_many, replay, words, Client, Seen,
+};
 
 /// A window of 5: part-full, exactly full, wrapped once, wrapped often.
 const WINDOW: usize = 5;
@@ -240,12 +242,12 @@ fn pages_of_any_size_come_to_the_same_as_a_stream() {
         publish(&hub, "a");
         publish(&hub, "b");
     }
-    let whole: Vec<_> = hub.replay("all", LastEventId::none(), usize::MAX).records;
+    let whole: Vec<_> = replay(&hub, "all", LastEventId::none(), usize::MAX).records;
     assert_eq!(whole.len(), 8);
     for limit in 1..=9 {
         let (mut records, mut last) = (Vec::new(), LastEventId::none());
         loop {
-            let page = hub.replay("all", &last, limit);
+            let page = replay(&hub, "all", &last, limit);
             assert_eq!(page.gap, None);
             assert!(page.records.len() <= limit);
             if page.records.is_empty() {
@@ -276,7 +278,7 @@ fn a_page_says_where_to_go_on_and_what_is_missing() {
         ("unheard-of", 0, 10, None, "", 18),
         ("a", 15, 0, None, "", 15),
     ] {
-        let page = hub.replay(topics, place(&hub, at), limit);
+        let page = replay(&hub, topics, place(&hub, at), limit);
         let case = format!("{limit} of {topics} after {at}");
         let told = page.gap.as_ref().map(|gap| (gap.reason.as_str(), gap.to));
         let expect = gap.map(|(reason, to)| (reason, place(&hub, to)));
@@ -284,7 +286,7 @@ fn a_page_says_where_to_go_on_and_what_is_missing() {
         assert_eq!(in_brief(&page.records), records, "{case}");
         assert_eq!(page.last, place(&hub, last), "{case}");
     }
-    let first = hub.replay("a", LastEventId::none(), 1);
+    let first = replay(&hub, "a", LastEventId::none(), 1);
     assert_eq!(
         first.gap, None,
         "who asks for the oldest has missed nothing"
@@ -323,7 +325,7 @@ fn records_are_kept_for_their_age_and_gone_soon_after_it() {
 }
 
 fn brief_page(hub: &Broadcaster, topic: &'static str) -> String {
-    let page = hub.replay(topic, LastEventId::none(), usize::MAX);
+    let page = replay(&hub, topic, LastEventId::none(), usize::MAX);
     in_brief(&page.records)
 }
 
@@ -338,7 +340,7 @@ fn a_publisher_that_never_stops_leaves_nothing_that_is_too_old() {
     let (hub, timer) = aging();
     for n in 1..=100 {
         publish(&hub, "a");
-        let oldest = hub.replay("a", LastEventId::none(), 1).records[0].id();
+        let oldest = replay(&hub, "a", LastEventId::none(), 1).records[0].id();
         // One event a second, so that places are seconds.
         assert!(oldest.minor + AGE.as_secs() + SLACK.as_secs() >= n);
         timer.advance(Duration::from_secs(1));
@@ -366,7 +368,7 @@ fn a_topic_that_nobody_uses_leaves_no_memory_and_comes_back_without_a_silent_hol
     ] {
         let mut client = Client::open(hub.subscribe(topics).after(place(&hub, at)));
         assert_eq!(client.drain_brief(), expect, "{topics} after {at}");
-        let of_page = hub.replay(topics, place(&hub, at), 10).gap.is_some();
+        let of_page = replay(&hub, topics, place(&hub, at), 10).gap.is_some();
         assert_eq!(of_page, expect.contains("gap"), "{topics} after {at}");
     }
     timer.advance(AGE + SLACK);

@@ -18,7 +18,8 @@ fn one_event_travels_from_the_publisher_to_a_client_that_returns() {
         let id = hub.publish("prices", event).await.expect("in memory");
 
         // ... and is encoded once, as these bytes, whoever listens.
-        let record = &hub.replay("prices", id_before(id), 10).records[0];
+        let page = hub.replay("prices", id_before(id), 10).await;
+        let record = &page.expect("in memory").records[0];
         assert_eq!(record.id(), id);
         let on_the_wire = format!("id: {id}\nevent: quote\ndata: 1.07\n\n");
         assert_eq!(record.bytes(), on_the_wire.as_str());

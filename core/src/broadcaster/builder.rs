@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::backend::Backend;
+use super::feed;
 use super::hub::Hub;
 use super::Broadcaster;
 use crate::encode::write_retry_line;
 use crate::error::WhenRefused;
 use crate::event::EventName;
 use crate::gap::LagPolicy;
-use crate::history::{Limits, Memory, Retention};
+use crate::history::{History, Limits, Memory, Retention};
 use crate::keep_alive::KeepAlive;
 use crate::timer::{ThreadTimer, Timer};
 
@@ -21,6 +23,7 @@ use crate::timer::{ThreadTimer, Timer};
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     retention: Retention,
+    backend: Option<Arc<dyn History>>,
     lag: LagPolicy,
     keep_alive: KeepAlive,
     gap_name: EventName,
@@ -44,6 +47,18 @@ impl Builder {
     /// see [`Retention::new`].
     pub fn history(mut self, retention: impl Into<Retention>) -> Self {
         self.retention = retention.into();
+        self
+    }
+
+    /// The history behind this one: records outlive the process, or are shared with others. By
+    /// default there is none, and the history is this process's memory.
+    ///
+    /// It assigns the ids and has a retention of its own. What [`history`](Self::history) keeps is
+    /// then the window in front of it, from which subscribers read; who is older than the window
+    /// pages through the backend first, and notices nothing. A thread of the broadcaster's own
+    /// reads the backend's tail into the window.
+    pub fn backend(mut self, history: impl History) -> Self {
+        self.backend = Some(Arc::new(history));
         self
     }
 
@@ -156,8 +171,16 @@ impl Builder {
             topics: self.max_topics,
             bytes: self.max_history_bytes,
         };
-        let memory = Memory::with(limits, self.timer);
-        Broadcaster::of(Hub::new(memory, settings))
+        let Some(history) = self.backend else {
+            let memory = Memory::with(limits, self.timer);
+            return Broadcaster::of(Hub::new(memory, None, settings));
+        };
+        let backend = Arc::new(Backend::new(history, Arc::clone(&self.timer)));
+        let memory = Memory::in_front(limits, self.timer);
+        let hub = Hub::new(memory, Some(Arc::clone(&backend)), settings);
+        let broadcaster = Broadcaster::of(hub);
+        feed::start(broadcaster.hub(), &backend);
+        broadcaster
     }
 }
 
@@ -165,6 +188,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             retention: Retention::new(),
+            backend: None,
             lag: LagPolicy::default(),
             keep_alive: KeepAlive::default(),
             gap_name: EventName::from_static("gap"),

@@ -1,6 +1,8 @@
 //! The futures that a broadcaster hands out.
 
+use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll, Waker};
@@ -8,33 +10,175 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use super::backend::{Backend, Read};
 use super::hub::Hub;
 use super::Broadcaster;
 use crate::error::PublishError;
 use crate::event::Event;
-use crate::history::HistoryError;
-use crate::id::EventId;
+use crate::history::{Append, BoxFuture, HistoryError, Page};
+use crate::id::{EventId, LastEventId};
 use crate::sync::Ordering;
-use crate::topic::Topic;
+use crate::topic::{Topic, Topics};
 use crate::wait::Sleeper;
 
 /// The future of [`Broadcaster::publish`].
-#[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Publish {
-    pub(super) hub: Broadcaster,
-    pub(super) next: Option<(Topic, Event)>,
+    hub: Broadcaster,
+    key: Option<Box<str>>,
+    state: Publishing,
+}
+
+enum Publishing {
+    Next(Topic, Event),
+    /// The backend works on it.
+    Appending(BoxFuture<'static, Result<EventId, HistoryError>>),
+    Done,
+}
+
+impl Publish {
+    pub(super) fn new(hub: Broadcaster, topic: Topic, event: Event) -> Self {
+        Self {
+            hub,
+            key: None,
+            state: Publishing::Next(topic, event),
+        }
+    }
+
+    /// Makes a repetition harmless: what has been published with this key is not published again,
+    /// and the id is that of the first time.
+    ///
+    /// For events whose outcome was [unknown](HistoryError::Unknown); see [`Append::key`] for how
+    /// long a key is remembered.
+    pub fn key(mut self, key: impl Into<Box<str>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// With a backend, what it is to do.
+    fn append(
+        &mut self,
+        backend: &Arc<Backend>,
+        topic: Topic,
+        event: &Event,
+    ) -> Result<BoxFuture<'static, Result<EventId, HistoryError>>, PublishError> {
+        if backend.is_closing() {
+            return Err(PublishError::Closed);
+        }
+        self.hub.check_size(event)?;
+        let mut append = Append::new(topic, event);
+        if let Some(key) = self.key.take() {
+            append = append.key(key);
+        }
+        let history = Arc::clone(&backend.history);
+        Ok(Box::pin(async move { history.append(append).await }))
+    }
 }
 
 impl Future for Publish {
     type Output = Result<EventId, PublishError>;
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.next.take() {
-            Some((topic, event)) => Poll::Ready(self.hub.publish_now(&topic, &event)),
-            // Polled again after it was ready, which no executor does.
-            None => Poll::Ready(Err(PublishError::History(HistoryError::Closed))),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let backend = this.hub.hub().backend.clone();
+        loop {
+            match (mem::replace(&mut this.state, Publishing::Done), &backend) {
+                (Publishing::Next(topic, event), None) => {
+                    let key = this.key.as_deref();
+                    return Poll::Ready(this.hub.publish_now(&topic, key, &event));
+                }
+                (Publishing::Next(topic, event), Some(backend)) => {
+                    this.state = Publishing::Appending(this.append(backend, topic, &event)?);
+                }
+                (Publishing::Appending(mut append), Some(backend)) => {
+                    let Poll::Ready(appended) = append.as_mut().poll(cx) else {
+                        this.state = Publishing::Appending(append);
+                        return Poll::Pending;
+                    };
+                    let id = appended?;
+                    backend.note_published(id);
+                    return Poll::Ready(Ok(id));
+                }
+                // Polled again after it was ready, which no executor does.
+                _ => return Poll::Ready(Err(PublishError::Closed)),
+            }
         }
+    }
+}
+
+impl fmt::Debug for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publish")
+            .field("hub", &self.hub)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Broadcaster::replay`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Replay {
+    hub: Broadcaster,
+    topics: Topics,
+    after: LastEventId,
+    limit: usize,
+    /// The page that is read from the backend.
+    read: Option<(Arc<Read>, Sleeper)>,
+}
+
+impl Replay {
+    pub(super) fn new(hub: Broadcaster, topics: Topics, after: LastEventId, limit: usize) -> Self {
+        Self {
+            hub,
+            topics,
+            after,
+            limit,
+            read: None,
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some((read, mut sleeper)) = self.read.take() {
+            if let Some(backend) = &self.hub.hub().backend {
+                backend.leave(&read, &mut sleeper);
+            }
+        }
+    }
+}
+
+impl Future for Replay {
+    type Output = Result<Page, HistoryError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let hub = Arc::clone(this.hub.hub());
+        let memory = &hub.memory;
+        let Some(backend) = &hub.backend else {
+            let page = memory.page(&this.topics, &this.after, this.limit);
+            return Poll::Ready(Ok(page));
+        };
+        if this.read.is_none() {
+            let here = memory.page_if_here(&this.topics, &this.after, this.limit);
+            if let Some(page) = here {
+                return Poll::Ready(Ok(page));
+            }
+        }
+        let (read, sleeper) = this.read.get_or_insert_with(|| {
+            let read = backend.read(memory.life(), &this.topics, &this.after);
+            (read, Sleeper::default())
+        });
+        let result = match backend.poll_or_fail(read, sleeper, cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(result) => result.map(|found| found.page.cut(this.limit)),
+        };
+        this.leave();
+        Poll::Ready(result)
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::backend::Backend;
 use super::builder::{Settings, DEFAULT_RETRY};
 use crate::encode::write_retry_line;
 use crate::error::{Refused, RefusedReason};
@@ -18,7 +19,9 @@ use crate::wait::Waiters;
 
 /// What all handles share.
 pub(crate) struct Hub {
+    /// The log, or the window in front of a backend's.
     pub(crate) memory: Memory,
+    pub(crate) backend: Option<Arc<Backend>>,
     pub(crate) settings: Settings,
     /// Whether the log is closed. Set after the log itself refuses events, so that a subscriber
     /// which sees it set finds the whole log below.
@@ -71,9 +74,10 @@ impl Drop for Permit {
 }
 
 impl Hub {
-    pub(super) fn new(memory: Memory, settings: Settings) -> Self {
+    pub(super) fn new(memory: Memory, backend: Option<Arc<Backend>>, settings: Settings) -> Self {
         Self {
             memory,
+            backend,
             settings,
             closed: AtomicBool::new(false),
             closed_at: Mutex::new(None),
@@ -90,7 +94,7 @@ impl Hub {
     }
 
     pub(super) fn admit(hub: &Arc<Self>, key: Option<Arc<str>>) -> Result<Permit, Refused> {
-        if hub.is_closed() {
+        if hub.is_closing() {
             return Err(hub.refuse(RefusedReason::Closing));
         }
         let limit = hub.settings.max_subscribers;
@@ -132,8 +136,26 @@ impl Hub {
         }
     }
 
-    /// Closes the log, then says so, then wakes everyone.
+    /// Refuses new events and subscribers. With a backend, the log is closed only once the last
+    /// events have come back from it.
     pub(super) fn close(&self) {
+        if let Some(backend) = &self.backend {
+            backend.is_closing.store(true, Ordering::SeqCst);
+            if let Some(feeder) = &*backend.feeder.lock() {
+                feeder.unpark();
+                return;
+            }
+        }
+        self.finish_close();
+    }
+
+    /// Whether new events and subscribers are refused.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closed() || self.backend.as_ref().is_some_and(|b| b.is_closing())
+    }
+
+    /// Closes the log, then says so, then wakes everyone.
+    pub(super) fn finish_close(&self) {
         if self.memory.close() {
             *self.closed_at.lock() = Some(self.memory.timer().now());
             self.closed.store(true, Ordering::SeqCst);

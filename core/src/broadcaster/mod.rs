@@ -2,6 +2,8 @@
 
 mod builder;
 pub(crate) mod hub;
+pub(crate) mod backend;
+mod feed;
 mod topic_source;
 mod subscribe;
 mod futures;
@@ -14,15 +16,16 @@ use std::time::Duration;
 use self::hub::Hub;
 use crate::error::PublishError;
 use crate::event::Event;
-use crate::history::{Page, TopicStats};
+use crate::history::TopicStats;
 use crate::id::{EventId, LastEventId};
 use crate::record::Draft;
 use crate::sync::Ordering;
 use crate::topic::{Topic, Topics};
 use crate::wait::Sleeper;
 
+pub use self::backend::BackendStats;
 pub use self::builder::Builder;
-pub use self::futures::{CloseWhen, Ended, Publish, Serve};
+pub use self::futures::{CloseWhen, Ended, Publish, Replay, Serve};
 pub use self::subscribe::Subscribe;
 pub use self::topic_source::TopicSource;
 
@@ -117,16 +120,15 @@ impl Broadcaster {
     /// # Cancel safety
     ///
     /// Nothing happens until the future is first polled; dropped before that, the event is not
-    /// published.
+    /// published. Dropped while a backend works on it, the event is published or it is not.
     #[track_caller]
     pub fn publish(&self, topic: impl Into<Topic>, event: Event) -> Publish {
-        Publish {
-            hub: self.clone(),
-            next: Some((topic.into(), event)),
-        }
+        Publish::new(self.clone(), topic.into(), event)
     }
 
-    /// [`publish`](Self::publish) for a thread without an executor.
+    /// [`publish`](Self::publish) for a thread without an executor, where the history is this
+    /// process's memory: what a [backend](Builder::backend) does takes time, and somebody who
+    /// awaits it.
     ///
     /// # Errors
     ///
@@ -137,19 +139,30 @@ impl Broadcaster {
         topic: impl Into<Topic>,
         event: Event,
     ) -> Result<EventId, PublishError> {
-        self.publish_now(&topic.into(), &event)
+        if self.hub().backend.is_some() {
+            return Err(PublishError::WouldWait);
+        }
+        self.publish_now(&topic.into(), None, &event)
     }
 
-    fn publish_now(&self, topic: &Topic, event: &Event) -> Result<EventId, PublishError> {
+    fn check_size(&self, event: &Event) -> Result<(), PublishError> {
         let limit = self.hub().settings.max_event_bytes;
         let size = Draft::len_of(event);
         if size > limit {
             return Err(PublishError::TooLarge { size, limit });
         }
-        let id = self
-            .hub()
-            .memory
-            .append_draft(topic, None, Draft::new(event))?;
+        Ok(())
+    }
+
+    fn publish_now(
+        &self,
+        topic: &Topic,
+        key: Option<&str>,
+        event: &Event,
+    ) -> Result<EventId, PublishError> {
+        self.check_size(event)?;
+        let draft = Draft::new(event);
+        let id = self.hub().memory.append_draft(topic, key, draft)?;
         if self.hub().memory.age().is_some() {
             Hub::keep_ticking(self.hub());
         }
@@ -169,14 +182,23 @@ impl Broadcaster {
     /// oldest that is retained if `after` is [`LastEventId::none`].
     ///
     /// This is what clients that poll read. For those that stay, [`subscribe`](Self::subscribe).
-    #[must_use]
+    /// In memory it is ready at once, and what the window in front of a backend holds is too.
+    /// Clients that ask a backend for the same page share one read of it.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryError`](crate::history::HistoryError); in memory there are none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future costs nobody anything.
     pub fn replay(
         &self,
         topics: impl Into<Topics>,
         after: impl Into<LastEventId>,
         limit: usize,
-    ) -> Page {
-        self.hub().memory.page(&topics.into(), &after.into(), limit)
+    ) -> Replay {
+        Replay::new(self.clone(), topics.into(), after.into(), limit)
     }
 
     /// The place of the newest event: what a page that has just been rendered resumes after.
@@ -201,7 +223,7 @@ impl Broadcaster {
     /// Whether it is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.hub().is_closed()
+        self.hub().is_closing()
     }
 
     /// Closes when `signal` completes, and completes then.
@@ -270,7 +292,7 @@ impl Broadcaster {
         }
     }
 
-    /// Whether anybody follows the topic now.
+    /// Whether anybody follows the topic in this process now.
     #[must_use]
     pub fn has_subscribers(&self, topic: &Topic) -> bool {
         self.hub().memory.has_subscribers(topic)
@@ -283,7 +305,11 @@ impl Broadcaster {
         let memory = hub.memory.stats();
         Stats {
             subscribers: hub.subscribers.load(Ordering::Relaxed),
-            published: memory.published,
+            published: hub
+                .backend
+                .as_ref()
+                .map_or(memory.published, |backend| backend.published()),
+            backend: hub.backend.as_ref().map(|backend| backend.stats()),
             delivered: memory.delivered,
             delivered_bytes: memory.delivered_bytes,
             gaps: hub.counters.gaps.load(Ordering::Relaxed),
@@ -319,7 +345,7 @@ impl fmt::Debug for Broadcaster {
 pub struct Stats {
     /// Subscribers now.
     pub subscribers: usize,
-    /// Events published.
+    /// Events published here.
     pub published: u64,
     /// Events handed to subscribers: one that a hundred received counts a hundred times.
     pub delivered: u64,
@@ -333,6 +359,8 @@ pub struct Stats {
     pub refused: u64,
     /// The place of the newest event.
     pub last: EventId,
-    /// What is held of each topic, in no order.
+    /// What has passed between it and its backend, if there is one.
+    pub backend: Option<BackendStats>,
+    /// What is held of each topic here, in no order.
     pub topics: Vec<(Topic, TopicStats)>,
 }

@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
 use futures_sink::Sink;
 
-use super::{Broadcaster, Ended};
+use super::{Broadcaster, Ended, Publish};
 use crate::error::SendError;
 use crate::event::Event;
 use crate::source::{EventSource, Send};
@@ -15,13 +15,16 @@ use crate::topic::Topic;
 
 /// Every subscriber of a topic, as an [`EventSource`]: see [`Broadcaster::topic`].
 ///
-/// It never makes a producer wait. Flushing and closing it do nothing: what was taken is
-/// published, and the topic belongs to others too.
+/// It never makes a producer wait for subscribers. In memory what was taken is published; with a
+/// [backend](super::Builder::backend) flushing waits until it is. Closing it closes nothing: the
+/// topic belongs to others too.
 #[derive(Debug)]
 #[must_use = "an event source does nothing until events are sent"]
 pub struct TopicSource {
     hub: Broadcaster,
     topic: Topic,
+    /// What the backend works on.
+    publishing: Option<Box<Publish>>,
     ended: Option<Box<Ended>>,
 }
 
@@ -30,8 +33,19 @@ impl TopicSource {
         Self {
             hub,
             topic,
+            publishing: None,
             ended: None,
         }
+    }
+
+    fn poll_published(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let Some(publishing) = &mut self.publishing else {
+            return Poll::Ready(Ok(()));
+        };
+        let published = ready!(Pin::new(&mut **publishing).poll(cx));
+        self.publishing = None;
+        published?;
+        Poll::Ready(Ok(()))
     }
 
     /// The topic.
@@ -59,7 +73,8 @@ impl Clone for TopicSource {
 impl Sink<Event> for TopicSource {
     type Error = SendError;
 
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        ready!(self.poll_published(cx))?;
         if self.hub.is_closed() {
             Poll::Ready(Err(SendError::Closed))
         } else {
@@ -67,17 +82,22 @@ impl Sink<Event> for TopicSource {
         }
     }
 
-    fn start_send(self: Pin<&mut Self>, event: Event) -> Result<(), SendError> {
-        self.hub.try_publish(&self.topic, event)?;
+    fn start_send(mut self: Pin<&mut Self>, event: Event) -> Result<(), SendError> {
+        if self.hub.hub().backend.is_none() {
+            self.hub.try_publish(&self.topic, event)?;
+        } else {
+            let publish = self.hub.publish(&self.topic, event);
+            self.publishing = Some(Box::new(publish));
+        }
         Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.poll_published(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        Poll::Ready(Ok(()))
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.poll_published(cx)
     }
 }
 

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use super::keys::Keys;
 use super::memory::Limits;
 use super::View;
+use crate::id::EventId;
+use crate::record::Record;
 use crate::sync::Ordering;
 use crate::topic::{Topic, Topics};
 
@@ -19,9 +21,13 @@ use crate::topic::{Topic, Topics};
 const SCAN: usize = 2_048;
 
 /// What the memory's lock guards. Lock order: the log, then a view's batches or waiters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log {
     pub(super) closed: bool,
+    ids: Ids,
+    /// An id before all of this log's: an epoch's beginning, or where a backend's log stood when it
+    /// was first heard of, which is place [`BASE`].
+    before_all: EventId,
     /// The newest record's place; 0 before the first.
     pub(super) last: u64,
     windows: HashMap<Topic, Window>,
@@ -37,11 +43,34 @@ pub(super) struct Log {
     wide_views: Vec<Arc<View>>,
     /// The newest record that was evicted from a topic which has left no memory behind. A
     /// client that stopped before it may have missed something of any topic we do not know.
-    forgotten: u64,
+    forgotten: Mark,
     /// What views that are gone have delivered: records and bytes.
     delivered: (u64, u64),
     /// The places of appends that may be repeated.
     pub(super) keys: Keys<u64>,
+}
+
+/// The place of the hole in front of the first record of a log that a backend feeds. A cursor before
+/// it came before the backend had been heard of.
+pub(super) const BASE: u64 = 1;
+
+/// Which id stands at which place.
+#[derive(Debug)]
+enum Ids {
+    /// This log assigns them: an epoch, and the place.
+    Assigned { epoch: u64 },
+    /// A backend assigns them: those of the records that are here, and the newest.
+    Fed {
+        places: BTreeMap<u64, EventId>,
+        last: EventId,
+    },
+}
+
+/// A place and the id that stands, or stood, at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    pub(super) place: u64,
+    pub(super) id: EventId,
 }
 
 #[derive(Debug)]
@@ -58,7 +87,7 @@ pub(super) struct Window {
     records: VecDeque<Stored>,
     bytes: usize,
     last: u64,
-    evicted: u64,
+    evicted: Mark,
     /// Everyone who follows the topic; copied only when it changes under a publisher's hands.
     views: Arc<Vec<Arc<View>>>,
 }
@@ -70,6 +99,135 @@ struct Stored {
 }
 
 impl Log {
+    /// A log that assigns ids of an epoch, or one that a backend feeds.
+    pub(super) fn new(epoch: Option<u64>) -> Self {
+        let before_all = EventId::new(epoch.unwrap_or(0), 0);
+        let ids = match epoch {
+            Some(epoch) => Ids::Assigned { epoch },
+            None => Ids::Fed {
+                places: BTreeMap::new(),
+                last: before_all,
+            },
+        };
+        Self {
+            closed: false,
+            ids,
+            before_all,
+            last: 0,
+            windows: HashMap::new(),
+            order: BTreeMap::new(),
+            bytes: 0,
+            occupied: 0,
+            views: HashMap::new(),
+            wide_views: Vec::new(),
+            forgotten: Mark {
+                place: 0,
+                id: before_all,
+            },
+            delivered: (0, 0),
+            keys: Keys::default(),
+        }
+    }
+
+    /// An id before all others.
+    pub(super) fn before_all(&self) -> EventId {
+        self.before_all
+    }
+
+    /// The id at the place of a record that is here.
+    pub(super) fn id(&self, place: u64) -> EventId {
+        match &self.ids {
+            Ids::Assigned { epoch } => EventId::new(*epoch, place),
+            Ids::Fed { places, last } => places.get(&place).copied().unwrap_or(*last),
+        }
+    }
+
+    /// The newest id: of a record, or where a backend says that its log continues.
+    pub(super) fn last_id(&self) -> EventId {
+        match &self.ids {
+            Ids::Assigned { epoch } => EventId::new(*epoch, self.last),
+            Ids::Fed { last, .. } => *last,
+        }
+    }
+
+    /// The place of the newest record here that is not after an id.
+    pub(super) fn place_of(&self, id: EventId) -> u64 {
+        let Ids::Fed { places, .. } = &self.ids else {
+            return id.minor;
+        };
+        // Both grow together, so the map can be searched by its values.
+        let (mut low, mut high) = (0, self.last);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let newest = places.range(..=middle).next_back();
+            if newest.is_some_and(|(_, found)| *found > id) {
+                high = middle - 1;
+            } else {
+                low = middle;
+            }
+        }
+        places
+            .range(..=low)
+            .next_back()
+            .map_or(0, |(place, _)| *place)
+    }
+
+    /// A backend's log continues after an id, which may be an earlier one: nothing that is here
+    /// connects to it, so all of it goes, and there is a hole.
+    pub(super) fn restart(&mut self, id: EventId) {
+        if self.last == 0 {
+            self.before_all = id;
+        }
+        while !self.order.is_empty() {
+            self.evict_first();
+        }
+        self.last += 1;
+        self.forgotten = Mark {
+            place: self.last,
+            id,
+        };
+        if let Ids::Fed { places, last } = &mut self.ids {
+            places.clear();
+            *last = id;
+        }
+        for window in self.windows.values_mut() {
+            window.evicted = self.forgotten;
+            window.last = self.last;
+        }
+        for view in self.views.values() {
+            view.set_tail(self.last);
+            view.raise_evicted(self.last);
+        }
+    }
+
+    /// Adds a record of a backend behind all others and returns who follows its topic.
+    pub(super) fn feed(
+        &mut self,
+        record: &Record,
+        at: Option<Instant>,
+        limits: &Limits,
+    ) -> Arc<Vec<Arc<View>>> {
+        let place = self.last + 1;
+        if let Ids::Fed { places, last } = &mut self.ids {
+            places.insert(place, record.id());
+            *last = record.id();
+        }
+        let has_room = self.make_room(record.topic(), limits);
+        let bytes = record.bytes().clone();
+        let views = self.push(record.topic(), place, at, bytes, limits);
+        if !has_room {
+            // The backend has it: whoever follows the topic reads it there.
+            while let Some(evicted) = self
+                .windows
+                .get_mut(record.topic())
+                .and_then(Window::evict_oldest)
+            {
+                self.remove(evicted);
+            }
+        }
+        views
+    }
+
     /// Makes room for a record of a topic. `false`: every topic that there may be is named by
     /// somebody who follows it.
     pub(super) fn make_room(&mut self, topic: &Topic, limits: &Limits) -> bool {
@@ -179,6 +337,13 @@ impl Log {
             return;
         };
         self.bytes -= entry.bytes.len();
+        let id = self.id(evicted);
+        if let Ids::Fed { places, .. } = &mut self.ids {
+            places.remove(&evicted);
+        }
+        if let Some(window) = self.windows.get_mut(&entry.topic) {
+            window.evicted.id = id;
+        }
         let is_empty = |window: &Window| window.records.is_empty();
         if self.windows.get(&entry.topic).is_some_and(is_empty) {
             self.occupied -= 1;
@@ -192,7 +357,9 @@ impl Log {
             return;
         };
         if window.records.is_empty() && window.views.is_empty() {
-            self.forgotten = self.forgotten.max(window.evicted);
+            if window.evicted.place > self.forgotten.place {
+                self.forgotten = window.evicted;
+            }
             self.windows.remove(topic);
             if self.windows.capacity() > 64 && self.windows.capacity() / 4 > self.windows.len() {
                 self.windows.shrink_to_fit();
@@ -230,7 +397,7 @@ impl Log {
         for topic in topics.listed().unwrap_or_default() {
             self.window(topic);
         }
-        let evicted = self.evicted(&topics);
+        let evicted = self.evicted(&topics).place;
         let tail = self
             .following(&topics)
             .map(|window| window.last)
@@ -308,19 +475,21 @@ impl Log {
     }
 
     /// The newest place of a selection that is gone.
-    pub(super) fn evicted(&self, topics: &Topics) -> u64 {
-        let evicted = self
-            .following(topics)
-            .map(|window| window.evicted)
-            .max()
-            .unwrap_or(0);
+    pub(super) fn evicted(&self, topics: &Topics) -> Mark {
+        let evicted = self.following(topics).map(|window| window.evicted);
+        let newest = |a: Mark, b: Mark| if b.place > a.place { b } else { a };
+        let none = Mark {
+            place: 0,
+            id: self.before_all,
+        };
+        let evicted = evicted.fold(none, newest);
         let all_known = topics
             .listed()
             .is_some_and(|listed| listed.iter().all(|topic| self.windows.contains_key(topic)));
         if all_known {
             evicted
         } else {
-            evicted.max(self.forgotten)
+            newest(evicted, self.forgotten)
         }
     }
 
@@ -392,7 +561,7 @@ impl Log {
 }
 
 impl Window {
-    fn new(evicted: u64, views: Vec<Arc<View>>) -> Self {
+    fn new(evicted: Mark, views: Vec<Arc<View>>) -> Self {
         Self {
             records: VecDeque::new(),
             bytes: 0,
@@ -422,7 +591,7 @@ impl Window {
     fn evict_oldest(&mut self) -> Option<u64> {
         let oldest = self.records.pop_front()?;
         self.bytes -= oldest.bytes.len();
-        self.evicted = oldest.place;
+        self.evicted.place = oldest.place;
         for view in self.views.iter() {
             view.raise_evicted(oldest.place);
         }

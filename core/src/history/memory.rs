@@ -5,20 +5,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::log::Log;
+use super::log::{Log, BASE};
 use super::tail::{MemoryTail, TailItem};
 use super::view::{self, Batch, View};
 use super::{Append, BoxFuture, BoxStream, History, HistoryError, Page, Retention};
 use crate::gap::{Gap, GapReason};
 use crate::id::{EventId, LastEventId};
 use crate::record::{Draft, Record};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::timer::{ThreadTimer, Timer};
 use crate::topic::{Topic, Topics};
 use crate::wait::Sleeper;
 
 /// The largest batch that several records are joined to, in bytes.
-const MAX_BATCH: usize = 32 * 1024;
+pub(crate) const MAX_BATCH: usize = 32 * 1024;
 
 /// The most bytes of one page, but for a single record that is larger.
 const MAX_PAGE: usize = 4 << 20;
@@ -29,10 +29,13 @@ const MAX_PAGE: usize = 4 << 20;
 /// Places are sequence numbers from 1 within an epoch that starts with it.
 #[derive(Debug)]
 pub struct Memory {
-    epoch: u64,
+    /// Of the ids that it assigns; `None` if a backend assigns them, and feeds it.
+    epoch: Option<u64>,
     limits: Limits,
     timer: Arc<dyn Timer>,
     log: Mutex<Log>,
+    /// How often a backend's log has started anew.
+    lives: AtomicU64,
 }
 
 /// What a log may hold.
@@ -87,6 +90,17 @@ pub(crate) struct Start {
     /// ... but for holes that it is told of, up to here.
     pub(crate) told: u64,
     pub(crate) gap: Option<Gap>,
+    /// The id of its place.
+    pub(crate) at: EventId,
+    /// What it is to read from the backend first: what comes after this.
+    pub(crate) behind: Option<LastEventId>,
+}
+
+/// Where a cursor that has read from the backend goes on.
+pub(crate) struct Joined {
+    pub(crate) place: u64,
+    /// It has everything up to this id, which is not here yet.
+    pub(crate) skip: Option<EventId>,
 }
 
 impl Memory {
@@ -97,12 +111,107 @@ impl Memory {
     }
 
     pub(crate) fn with(limits: Limits, timer: Arc<dyn Timer>) -> Self {
+        Self::of(Some(new_epoch()), limits, timer)
+    }
+
+    /// The window in front of a backend, which assigns the ids.
+    pub(crate) fn in_front(limits: Limits, timer: Arc<dyn Timer>) -> Self {
+        Self::of(None, limits, timer)
+    }
+
+    fn of(epoch: Option<u64>, limits: Limits, timer: Arc<dyn Timer>) -> Self {
         Self {
-            epoch: new_epoch(),
+            epoch,
             limits,
             timer,
-            log: Mutex::default(),
+            log: Mutex::new(Log::new(epoch)),
+            lives: AtomicU64::new(0),
         }
+    }
+
+    /// The id at a place of a record that is here.
+    pub(super) fn id_of(&self, place: u64) -> EventId {
+        self.log.lock().id(place)
+    }
+
+    /// How often the backend's log has started anew: what was read from one life says nothing of
+    /// the next.
+    pub(crate) fn life(&self) -> u64 {
+        self.lives.load(Ordering::Acquire)
+    }
+
+    /// Whether a backend has said where its log stands; always, if there is none.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.epoch.is_some() || self.life() > 0
+    }
+
+    /// The backend's log continues after this place, and what is here does not connect to it.
+    pub(crate) fn restart(&self, id: EventId) {
+        let mut log = self.log.lock();
+        log.restart(id);
+        // Before anybody can read the log: a cursor that finds the new life's places has to see
+        // that it is one.
+        self.lives.fetch_add(1, Ordering::Release);
+        drop(log);
+        self.wake_all();
+    }
+
+    /// Takes the next records of the backend's log and wakes those who follow their topics.
+    pub(crate) fn feed(&self, records: &[Record]) {
+        let now = self.age().map(|_| self.timer.now());
+        let mut log = self.log.lock();
+        self.expire(&mut log, now);
+        let mut followers: Vec<Arc<Vec<Arc<View>>>> = Vec::new();
+        for record in records {
+            // What a backend brings twice is there already.
+            if record.id() <= log.last_id() {
+                continue;
+            }
+            let views = log.feed(record, now, &self.limits);
+            if !followers
+                .iter()
+                .rev()
+                .take(8)
+                .any(|known| Arc::ptr_eq(known, &views))
+            {
+                followers.push(views);
+            }
+        }
+        drop(log);
+        for views in &followers {
+            view::wake(views, &*self.timer);
+        }
+    }
+
+    /// Where a cursor goes on that has everything of a view up to an id, by what the backend said
+    /// in this life; `None`: more is missing here.
+    pub(crate) fn join(&self, view: &View, id: EventId, life: u64) -> Option<Joined> {
+        let log = self.log.lock();
+        if !self.has_begun() || life != self.life() {
+            return None;
+        }
+        if id >= log.last_id() {
+            let skip = (id > log.last_id()).then_some(id);
+            let place = view.tail();
+            return Some(Joined { place, skip });
+        }
+        let evicted = log.evicted(view.topics());
+        (id >= evicted.id).then(|| Joined {
+            place: log.place_of(id).max(evicted.place).min(view.tail()),
+            skip: None,
+        })
+    }
+
+    /// Where a client stopped, if that is still here: the place of its id.
+    fn find(&self, log: &Log, topics: &Topics, id: EventId) -> Option<u64> {
+        if !self.has_begun() {
+            return None;
+        }
+        let place = log.place_of(id);
+        let evicted = log.evicted(topics);
+        // Only what is certainly of this log: the backend judges all else.
+        let is_known = id == log.last_id() || id == evicted.id || log.id(place) == id;
+        (is_known && id >= evicted.id).then_some(place.max(evicted.place))
     }
 
     pub(crate) fn timer(&self) -> &Arc<dyn Timer> {
@@ -111,10 +220,6 @@ impl Memory {
 
     pub(crate) fn age(&self) -> Option<Duration> {
         self.limits.retention.age
-    }
-
-    pub(crate) fn id(&self, place: u64) -> EventId {
-        EventId::new(self.epoch, place)
     }
 
     /// Appends an encoded event and wakes those who follow its topic.
@@ -139,7 +244,7 @@ impl Memory {
             return Err(HistoryError::Closed);
         }
         if let Some(stored) = key.and_then(|key| log.keys.get(key)) {
-            return Ok(self.id(stored));
+            return Ok(log.id(stored));
         }
         self.expire(&mut log, now);
         if !log.make_room(topic, &self.limits) {
@@ -148,7 +253,7 @@ impl Memory {
             });
         }
         let place = log.last + 1;
-        let id = self.id(place);
+        let id = log.id(place);
         if let Some(key) = key {
             log.keys.insert(key, place);
         }
@@ -176,42 +281,64 @@ impl Memory {
         }
         self.expire(&mut log, now);
         let view = log.join(topics);
+        let is_fed = self.epoch.is_none();
+        let mut behind = None;
         let (place, told, gap) = match begin {
             Begin::Now => (view.tail(), 0, None),
-            Begin::Oldest => self.oldest(&log, view.topics(), view.evicted()),
-            Begin::After(last) => self.judge(last, log.last, view.evicted()),
+            Begin::Oldest if is_fed => {
+                behind = Some(LastEventId::none());
+                (0, 0, None)
+            }
+            Begin::After(last) if is_fed => {
+                let known = last.id().and_then(|id| self.find(&log, view.topics(), id));
+                behind = known.is_none().then(|| last.clone());
+                (known.unwrap_or(0), 0, None)
+            }
+            Begin::Oldest => self.oldest(&log, view.topics()),
+            Begin::After(last) => self.judge(&log, view.topics(), last),
         };
         // Nothing of this view lies between its tail and a later place: cursors that mean the
         // same stand at the same number, and so share what they are sent.
         let place = place.min(view.tail());
+        let at = match begin {
+            Begin::Now if is_fed => log.last_id(),
+            Begin::After(last) if is_fed => last.id().unwrap_or_else(|| log.before_all()),
+            _ => log.id(place),
+        };
         Ok(Start {
             view,
             place,
             told,
             gap,
+            at,
+            behind,
         })
     }
 
     /// The beginning of what is left, for a client that has seen nothing: a hole only if there
     /// are records in front of it, as a quiet topic's may be before a loud one's.
-    fn oldest(&self, log: &Log, topics: &Topics, evicted: u64) -> (u64, u64, Option<Gap>) {
-        let has_hole = log.oldest(topics).is_some_and(|oldest| oldest < evicted);
-        let gap = has_hole.then(|| Gap::new(GapReason::Expired, None, self.id(evicted)));
-        (0, evicted, gap)
+    fn oldest(&self, log: &Log, topics: &Topics) -> (u64, u64, Option<Gap>) {
+        let evicted = log.evicted(topics);
+        let has_hole = log
+            .oldest(topics)
+            .is_some_and(|oldest| oldest < evicted.place);
+        let gap = has_hole.then(|| Gap::new(GapReason::Expired, None, evicted.id));
+        (0, evicted.place, gap)
     }
 
     /// What a client that stopped at `after` has, and what it must be told: its place, the
     /// holes up to where it is told of, and how.
-    fn judge(&self, after: &LastEventId, last: u64, evicted: u64) -> (u64, u64, Option<Gap>) {
+    fn judge(&self, log: &Log, topics: &Topics, after: &LastEventId) -> (u64, u64, Option<Gap>) {
+        let evicted = log.evicted(topics);
         let told = |reason, place: u64| {
-            let gap = Gap::new(reason, after.as_str(), self.id(evicted));
-            (place, evicted, Some(gap))
+            let gap = Gap::new(reason, after.as_str(), evicted.id);
+            (place, evicted.place, Some(gap))
         };
         match after.id() {
             None => told(GapReason::Unparsable, 0),
-            Some(id) if id.major != self.epoch => told(GapReason::Epoch, 0),
-            Some(id) if id.minor > last => told(GapReason::Ahead, 0),
-            Some(id) if id.minor < evicted => told(GapReason::Expired, id.minor),
+            Some(id) if Some(id.major) != self.epoch => told(GapReason::Epoch, 0),
+            Some(id) if id.minor > log.last => told(GapReason::Ahead, 0),
+            Some(id) if id.minor < evicted.place => told(GapReason::Expired, id.minor),
             Some(id) => (id.minor, 0, None),
         }
     }
@@ -243,6 +370,7 @@ impl Memory {
             Fill::Batch(Batch {
                 from: place,
                 to,
+                last: log.id(to),
                 is_whole,
                 records,
                 bytes,
@@ -275,56 +403,80 @@ impl Memory {
         batch(to, picked.len() as u64, joined.into())
     }
 
+    /// The end of a view, and the id after which it is complete.
+    pub(crate) fn latest(&self, view: &View) -> (u64, EventId) {
+        let log = self.log.lock();
+        (view.tail(), log.last_id())
+    }
+
+    /// The newest place of a view that is gone, and its id.
+    pub(crate) fn newest_evicted(&self, view: &View) -> (u64, EventId) {
+        let evicted = self.log.lock().evicted(view.topics());
+        (evicted.place.max(view.evicted()), evicted.id)
+    }
+
+    /// Where a cursor begins that was opened before the backend had been heard of, once it has.
+    pub(crate) fn base(&self) -> (u64, EventId) {
+        (BASE, self.log.lock().before_all())
+    }
+
     /// At most `limit` records of `topics` after `after`; from the oldest if it names no place.
     pub(crate) fn page(&self, topics: &Topics, after: &LastEventId, limit: usize) -> Page {
         let now = self.age().map(|_| self.timer.now());
         let mut log = self.log.lock();
         self.expire(&mut log, now);
-        let evicted = log.evicted(topics);
         let (place, _, gap) = if after.is_none() {
-            self.oldest(&log, topics, evicted)
+            self.oldest(&log, topics)
         } else {
-            self.judge(after, log.last, evicted)
+            self.judge(&log, topics, after)
         };
-        let (records, last) = self.read(&log, topics, place, limit);
-        Page {
-            gap,
-            records,
-            last: self.id(last),
-        }
+        let (records, last) = Self::read(&log, topics, place, limit);
+        Page { gap, records, last }
+    }
+
+    /// The same of a log that a backend feeds, if all of it is here; else the backend has it.
+    pub(crate) fn page_if_here(
+        &self,
+        topics: &Topics,
+        after: &LastEventId,
+        limit: usize,
+    ) -> Option<Page> {
+        let log = self.log.lock();
+        let place = self.find(&log, topics, after.id()?)?;
+        let (records, last) = Self::read(&log, topics, place, limit);
+        Some(Page::new(None, records, last))
     }
 
     /// What a reader of everything finds after a place: records, the place up to which those are
     /// all, the newest evicted place, and whether the log is closed.
     pub(super) fn read_all(&self, place: u64, limit: usize) -> (Vec<Record>, u64, u64, bool) {
         let log = self.log.lock();
-        let evicted = log.evicted(&Topics::all());
-        let (records, last) = self.read(&log, &Topics::all(), place.max(evicted), limit);
-        (records, last, evicted, log.closed)
+        let evicted = log.evicted(&Topics::all()).place;
+        let (records, last) = Self::read(&log, &Topics::all(), place.max(evicted), limit);
+        (records, last.minor, evicted, log.closed)
     }
 
-    /// At most `limit` records after a place, and the place up to which those are all.
-    fn read(&self, log: &Log, topics: &Topics, place: u64, limit: usize) -> (Vec<Record>, u64) {
+    /// At most `limit` records after a place, and the id up to which those are all.
+    fn read(log: &Log, topics: &Topics, place: u64, limit: usize) -> (Vec<Record>, EventId) {
         let mut pending = log.after(topics, place);
         let mut records = Vec::new();
         let mut size = 0;
         loop {
             let Some((next, topic, bytes)) = pending.next() else {
-                return (records, pending.stopped_at().unwrap_or(log.last));
+                let stopped_at = pending.stopped_at().map(|place| log.id(place));
+                return (records, stopped_at.unwrap_or_else(|| log.last_id()));
             };
             if records.len() >= limit || size >= MAX_PAGE {
-                let last = records
-                    .last()
-                    .map_or(place, |record: &Record| record.id().minor);
-                return (records, last);
+                let last = records.last().map(Record::id);
+                return (records, last.unwrap_or_else(|| log.id(place)));
             }
             size += bytes.len();
-            records.push(Record::new(self.id(next), topic.clone(), bytes.clone()));
+            records.push(Record::new(log.id(next), topic.clone(), bytes.clone()));
         }
     }
 
     pub(crate) fn last(&self) -> EventId {
-        self.id(self.log.lock().last)
+        self.log.lock().last_id()
     }
 
     /// Refuses everything from now on; wakes nobody. `false`: it was closed already.
@@ -363,8 +515,8 @@ impl Memory {
             let stats = TopicStats {
                 records: window.len(),
                 bytes: window.bytes(),
-                oldest: ends.map(|(oldest, _)| self.id(oldest)),
-                newest: ends.map(|(_, newest)| self.id(newest)),
+                oldest: ends.map(|(oldest, _)| log.id(oldest)),
+                newest: ends.map(|(_, newest)| log.id(newest)),
                 subscribers: window.subscribers(),
             };
             (topic.clone(), stats)
@@ -372,7 +524,7 @@ impl Memory {
         let (delivered, delivered_bytes) = log.delivered();
         MemoryStats {
             topics: topics.collect(),
-            last: self.id(log.last),
+            last: log.last_id(),
             published: log.last,
             delivered,
             delivered_bytes,

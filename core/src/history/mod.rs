@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -23,7 +24,7 @@ mod tail;
 
 pub use append::Append;
 pub use error::HistoryError;
-pub(crate) use memory::{Begin, Fill, Limits, Start};
+pub(crate) use memory::{Begin, Fill, Joined, Limits, Start, MAX_BATCH};
 pub use memory::{Memory, TopicStats};
 pub use tail::{MemoryTail, TailItem};
 pub(crate) use view::{Batch, View};
@@ -111,6 +112,25 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
 
 const _: Option<&dyn History> = None;
 
+impl<H: History + ?Sized> History for Arc<H> {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<EventId, HistoryError>> {
+        (**self).append(append)
+    }
+
+    fn replay<'a>(
+        &'a self,
+        topics: &'a Topics,
+        after: &'a LastEventId,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, HistoryError>> {
+        (**self).replay(topics, after, limit)
+    }
+
+    fn tail(&self, after: Option<EventId>) -> BoxStream<'_, TailItem> {
+        (**self).tail(after)
+    }
+}
+
 /// How many keyed appends a history remembers at least, for ten minutes: see [`Append::key`].
 pub const REMEMBERED_KEYS: usize = 10_000;
 
@@ -132,6 +152,14 @@ impl Page {
     #[must_use]
     pub fn new(gap: Option<Gap>, records: Vec<Record>, last: EventId) -> Self {
         Self { gap, records, last }
+    }
+
+    /// Its beginning: at most so many records, and at least one, so that paging leads on.
+    pub(crate) fn cut(&self, limit: usize) -> Self {
+        let records: Vec<Record> = self.records.iter().take(limit.max(1)).cloned().collect();
+        let is_cut = records.len() < self.records.len();
+        let last = records.last().filter(|_| is_cut).map(Record::id);
+        Self::new(self.gap.clone(), records, last.unwrap_or(self.last))
     }
 }
 

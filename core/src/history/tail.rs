@@ -77,7 +77,7 @@ impl Stream for MemoryTail<'_> {
         let this = &mut *self;
         loop {
             if let Some(start) = this.start.take() {
-                return Poll::Ready(Some(TailItem::Start(this.memory.id(start))));
+                return Poll::Ready(Some(TailItem::Start(this.memory.id_of(start))));
             }
             if let Some(record) = this.page.next() {
                 return Poll::Ready(Some(TailItem::Record(record)));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
+use crate::id::EventId;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::{Timer, Unscheduled};
 use crate::topic::Topics;
@@ -45,6 +46,8 @@ pub(crate) struct Batch {
     pub(crate) from: u64,
     /// ... up to and including this one ...
     pub(crate) to: u64,
+    /// ... whose id is this ...
+    pub(crate) last: EventId,
     /// ... and nothing of it had been evicted when it was built.
     pub(crate) is_whole: bool,
     pub(crate) records: u64,
@@ -136,6 +139,13 @@ impl View {
             }
             batches.next = (next + 1) % REMEMBERED;
         }
+    }
+
+    /// Counts records that reached a subscriber past the log: from a backend.
+    pub(crate) fn count(&self, records: u64, bytes: u64) {
+        let mut batches = self.batches.lock();
+        batches.delivered += records;
+        batches.delivered_bytes += bytes;
     }
 
     /// Lets go of batches that may hold on to evicted records.

@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_core::broadcaster::Stats;
-use fanfare_core::{Broadcaster, Decoded, Decoder, Event, EventId, Subscribe, Subscriber};
+use fanfare_core::history::Page;
+use fanfare_core::{
+    Broadcaster, Decoded, Decoder, Event, EventId, LastEventId, Subscribe, Subscriber, Topics,
+};
 use futures_core::Stream;
 
 /// What a client finds in its stream.
@@ -288,4 +291,15 @@ pub async fn within<F: Future>(limit: Duration, future: F) -> F::Output {
 struct Alarm {
     has_rung: AtomicBool,
     task: Mutex<Option<Waker>>,
+}
+
+/// A page of the history in memory, which is there at once.
+pub fn replay(
+    hub: &Broadcaster,
+    topics: impl Into<Topics>,
+    after: impl Into<LastEventId>,
+    limit: usize,
+) -> Page {
+    let page = futures_lite::future::block_on(hub.replay(topics, after, limit));
+    page.expect("in memory")
 }

@@ -1,0 +1,470 @@
+//! [`Backend`]: the history behind the window, and what is read from it for cursors that are older
+//! than the window: each page once, however many ask for it.
+
+use std::collections::{HashMap, VecDeque};
+use std::error::Error;
+use std::fmt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::history::{BoxFuture, History, HistoryError, Page, MAX_BATCH};
+use crate::id::{EventId, LastEventId};
+use crate::record::Record;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::timer::Timer;
+use crate::topic::Topics;
+use crate::wait::{Sleeper, Waiters};
+
+/// The most records that are read at once.
+const PAGE_RECORDS: usize = 1_000;
+
+/// How many pages are kept for others who ask for the same, ...
+const KEPT_PAGES: usize = 64;
+
+/// ... and how many bytes of them.
+const KEPT_BYTES: usize = 16 << 20;
+
+/// The pause after a read that failed: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// The history behind the window.
+pub(crate) struct Backend {
+    pub(super) history: Arc<dyn History>,
+    timer: Arc<dyn Timer>,
+    reads: Mutex<Reads>,
+    /// Whether the tail is being read and the engine answers.
+    pub(super) is_ready: AtomicBool,
+    /// Whether nothing more is published, and the last of it is being waited for.
+    pub(super) is_closing: AtomicBool,
+    /// The thread that feeds the window, while it runs.
+    pub(super) feeder: Mutex<Option<Thread>>,
+    /// The newest id that a publisher of ours was given.
+    pub(super) published_last: Mutex<EventId>,
+    published: AtomicU64,
+    reads_begun: AtomicU64,
+    records_read: AtomicU64,
+    failures: AtomicU64,
+}
+
+#[derive(Default)]
+struct Reads {
+    /// Those that are under way or kept.
+    by_request: HashMap<Request, Arc<Read>>,
+    /// Those that are kept, the oldest first, and their sizes in bytes.
+    kept: VecDeque<(Arc<Read>, usize)>,
+    kept_bytes: usize,
+}
+
+/// What a page is asked for by. What was read in one life of the log is no answer in the next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Request {
+    life: u64,
+    topics: Topics,
+    after: LastEventId,
+}
+
+/// A page that has been read, for everyone who asked for it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) page: Page,
+    pub(crate) life: u64,
+    pieces: OnceLock<Vec<Piece>>,
+}
+
+/// Some of a page's records, joined, as they go out.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) bytes: Bytes,
+    pub(crate) records: u64,
+}
+
+/// A page that is being read. Whoever waits for it polls the read; all of them share its result.
+pub(crate) struct Read {
+    request: Request,
+    state: Mutex<State>,
+    waiters: Waiters,
+    /// How many have asked for it and not left; changes under the lock of all reads.
+    askers: AtomicUsize,
+    /// Whether the read has called for a poll that has not yet begun.
+    called: AtomicBool,
+}
+
+enum State {
+    /// Nobody polls it now.
+    Running(BoxFuture<'static, Result<Page, HistoryError>>, u32),
+    /// Somebody does, without the lock: it is foreign code.
+    Polled,
+    /// It failed so many times, the last time for this reason, and is not tried again before then.
+    Failed(u32, Instant, Option<Arc<HistoryError>>),
+    Done(Arc<Found>),
+}
+
+impl Backend {
+    pub(super) fn new(history: Arc<dyn History>, timer: Arc<dyn Timer>) -> Self {
+        Self {
+            history,
+            timer,
+            reads: Mutex::default(),
+            is_ready: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
+            feeder: Mutex::new(None),
+            published_last: Mutex::new(EventId::new(0, 0)),
+            published: AtomicU64::new(0),
+            reads_begun: AtomicU64::new(0),
+            records_read: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// The page after a place: one that is kept, or under way, or a new read.
+    pub(crate) fn read(&self, life: u64, topics: &Topics, after: &LastEventId) -> Arc<Read> {
+        let request = Request {
+            life,
+            topics: topics.clone(),
+            after: after.clone(),
+        };
+        let mut reads = self.reads.lock();
+        reads.ask(request, |request| self.begin(request, 0)).0
+    }
+
+    /// The page after a place, read after a pause: the one that was read a moment ago had nothing
+    /// to go on with.
+    pub(crate) fn read_later(&self, life: u64, topics: &Topics, after: &LastEventId) -> Arc<Read> {
+        let request = Request {
+            life,
+            topics: topics.clone(),
+            after: after.clone(),
+        };
+        let until = self.timer.now() + PAUSES.0;
+        let mut reads = self.reads.lock();
+        let (read, is_new) = reads.ask(request, |_| State::Failed(0, until, None));
+        drop(reads);
+        if is_new {
+            self.wake_at(&read, PAUSES.0);
+        }
+        read
+    }
+
+    /// One who asked for a page leaves: with the page, or without. The last to leave a read that
+    /// is not done ends it.
+    pub(crate) fn leave(&self, read: &Arc<Read>, sleeper: &mut Sleeper) {
+        read.waiters.leave(sleeper);
+        let mut reads = self.reads.lock();
+        let is_last = read.askers.fetch_sub(1, Ordering::Relaxed) == 1;
+        let is_kept = || matches!(&*read.state.lock(), State::Done(_));
+        let unused = if is_last && !is_kept() {
+            reads.by_request.remove(&read.request)
+        } else {
+            None
+        };
+        // A future's drop is foreign code: outside the lock.
+        drop(reads);
+        drop(unused);
+    }
+
+    fn begin(&self, request: &Request, tries: u32) -> State {
+        let history = Arc::clone(&self.history);
+        let Request { topics, after, .. } = request.clone();
+        self.reads_begun.fetch_add(1, Ordering::Relaxed);
+        let future = Box::pin(async move { history.replay(&topics, &after, PAGE_RECORDS).await });
+        State::Running(future, tries)
+    }
+
+    /// Polls a read on behalf of one of those who wait for it. While the engine fails, this is
+    /// `Pending`: the read is tried again by itself.
+    pub(crate) fn poll(
+        &self,
+        read: &Arc<Read>,
+        sleeper: &mut Sleeper,
+        cx: &mut Context<'_>,
+    ) -> Poll<Arc<Found>> {
+        // Marked before the look, which so cannot find old news.
+        read.waiters.mark(sleeper, cx.waker());
+        loop {
+            let mut state = read.state.lock();
+            let (future, tries) = match &*state {
+                State::Done(found) => return Poll::Ready(Arc::clone(found)),
+                State::Polled => return Poll::Pending,
+                State::Failed(tries, until, _) => {
+                    if self.timer.now() < *until {
+                        return Poll::Pending;
+                    }
+                    let begun = self.begin(&read.request, *tries);
+                    *state = begun;
+                    continue;
+                }
+                State::Running(..) => match std::mem::replace(&mut *state, State::Polled) {
+                    State::Running(future, tries) => (future, tries),
+                    _ => return Poll::Pending,
+                },
+            };
+            drop(state);
+            read.called.store(false, Ordering::SeqCst);
+            if let Some(result) = self.poll_once(read, future, tries) {
+                return result;
+            }
+            // Called meanwhile: those who were woken found that it was being polled.
+            if !read.called.load(Ordering::SeqCst) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// `None`: it is not ready.
+    fn poll_once(
+        &self,
+        read: &Arc<Read>,
+        mut future: BoxFuture<'static, Result<Page, HistoryError>>,
+        tries: u32,
+    ) -> Option<Poll<Arc<Found>>> {
+        let waker = Waker::from(Arc::clone(read));
+        let mut cx = Context::from_waker(&waker);
+        // A backend does not panic; if one does, nobody is to wait for it for ever.
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
+        match polled {
+            Ok(Poll::Pending) => {
+                *read.state.lock() = State::Running(future, tries);
+                None
+            }
+            Ok(Poll::Ready(Ok(page))) => {
+                let records = page.records.len() as u64;
+                self.records_read.fetch_add(records, Ordering::Relaxed);
+                let found = Arc::new(Found {
+                    page,
+                    life: read.request.life,
+                    pieces: OnceLock::new(),
+                });
+                self.keep_or_forget(read, &found);
+                *read.state.lock() = State::Done(Arc::clone(&found));
+                read.waiters.wake_all();
+                Some(Poll::Ready(found))
+            }
+            Ok(Poll::Ready(Err(error))) => Some(self.fail(read, tries, error)),
+            Err(_) => {
+                let error = HistoryError::Failed("the history panicked".into());
+                Some(self.fail(read, tries, error))
+            }
+        }
+    }
+
+    fn fail(&self, read: &Arc<Read>, tries: u32, error: HistoryError) -> Poll<Arc<Found>> {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let pause = PAUSES.0.saturating_mul(1 << tries.min(16)).min(PAUSES.1);
+        let until = self.timer.now() + pause;
+        *read.state.lock() = State::Failed(tries + 1, until, Some(Arc::new(error)));
+        // Those who do not wait for another try are to hear of it.
+        read.waiters.wake_all();
+        self.wake_at(read, pause);
+        Poll::Pending
+    }
+
+    /// As [`poll`](Self::poll), for who does not wait until the engine is back.
+    pub(super) fn poll_or_fail(
+        &self,
+        read: &Arc<Read>,
+        sleeper: &mut Sleeper,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Arc<Found>, HistoryError>> {
+        if let Poll::Ready(found) = self.poll(read, sleeper, cx) {
+            return Poll::Ready(Ok(found));
+        }
+        match &*read.state.lock() {
+            State::Failed(_, _, Some(error)) => {
+                let shared = Shared(Arc::clone(error));
+                Poll::Ready(Err(HistoryError::Unavailable(Box::new(shared))))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn wake_at(&self, read: &Arc<Read>, pause: Duration) {
+        let waker = Waker::from(Arc::clone(read));
+        // Without a timer, the next sign of life polls again.
+        let _ = self.timer.wake_at(self.timer.now() + pause, waker);
+    }
+
+    /// Keeps a page that has been read for those who are about to ask for it: a crowd does not
+    /// return in one instant. A page is as good as the place that it leads to, however old it is;
+    /// one that leads nowhere is not kept, since it would be found again and again.
+    fn keep_or_forget(&self, read: &Arc<Read>, found: &Found) {
+        let mut reads = self.reads.lock();
+        let leads_on = !found.page.records.is_empty();
+        if leads_on {
+            let size = found.page.records.iter().map(|r| r.bytes().len()).sum();
+            reads.kept_bytes += size;
+            reads.kept.push_back((Arc::clone(read), size));
+        } else {
+            reads.by_request.remove(&read.request);
+        }
+        while reads.kept.len() > KEPT_PAGES || reads.kept_bytes > KEPT_BYTES {
+            let Some((oldest, size)) = reads.kept.pop_front() else {
+                break;
+            };
+            reads.by_request.remove(&oldest.request);
+            reads.kept_bytes -= size;
+        }
+    }
+
+    /// Lets go of every page, as when the log has begun a new life, and tries again at once what
+    /// has failed.
+    pub(super) fn renew(&self) {
+        let mut reads = self.reads.lock();
+        let kept = std::mem::take(&mut reads.kept);
+        reads.kept_bytes = 0;
+        for (read, _) in &kept {
+            reads.by_request.remove(&read.request);
+        }
+        let waiting: Vec<_> = reads.by_request.values().cloned().collect();
+        drop(reads);
+        for read in waiting {
+            if let State::Failed(_, until, _) = &mut *read.state.lock() {
+                *until = self.timer.now();
+            }
+            read.waiters.wake_all();
+        }
+    }
+
+    /// Notes an id that a publisher of ours was given.
+    pub(super) fn note_published(&self, id: EventId) {
+        self.published.fetch_add(1, Ordering::Relaxed);
+        let mut last = self.published_last.lock();
+        *last = (*last).max(id);
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stats(&self) -> BackendStats {
+        BackendStats {
+            is_ready: self.is_ready.load(Ordering::Relaxed),
+            reads: self.reads_begun.load(Ordering::Relaxed),
+            records_read: self.records_read.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Reads {
+    /// The read for a request, with one more asker, and whether it is new.
+    fn ask(
+        &mut self,
+        request: Request,
+        state: impl FnOnce(&Request) -> State,
+    ) -> (Arc<Read>, bool) {
+        let known = self.by_request.get(&request).cloned();
+        let is_new = known.is_none();
+        let read = known.unwrap_or_else(|| {
+            let read = Arc::new(Read::new(request.clone(), state(&request)));
+            self.by_request.insert(request, Arc::clone(&read));
+            read
+        });
+        read.askers.fetch_add(1, Ordering::Relaxed);
+        (read, is_new)
+    }
+}
+
+impl Found {
+    /// The page as it goes out, built once for all.
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        self.pieces.get_or_init(|| join(&self.page.records))
+    }
+}
+
+fn join(records: &[Record]) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = records;
+    while let Some(first) = rest.first() {
+        let mut size = first.bytes().len();
+        let fits = |record: &&Record| {
+            size += record.bytes().len();
+            size <= MAX_BATCH
+        };
+        let count = 1 + rest.iter().skip(1).take_while(fits).count();
+        let (now, later) = rest.split_at(count);
+        rest = later;
+        let bytes = if let [only] = now {
+            only.bytes().clone()
+        } else {
+            let mut joined = Vec::with_capacity(now.iter().map(|r| r.bytes().len()).sum());
+            for record in now {
+                joined.extend_from_slice(record.bytes());
+            }
+            joined.into()
+        };
+        let records = now.len() as u64;
+        pieces.push(Piece { bytes, records });
+    }
+    pieces
+}
+
+impl Read {
+    fn new(request: Request, state: State) -> Self {
+        Self {
+            request,
+            state: Mutex::new(state),
+            waiters: Waiters::default(),
+            askers: AtomicUsize::new(0),
+            called: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Why a read failed that several waited for.
+#[derive(Debug)]
+struct Shared(Arc<HistoryError>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Shared {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl Wake for Read {
+    fn wake(self: Arc<Self>) {
+        self.called.store(true, Ordering::SeqCst);
+        // All of them: whichever comes first polls it, and nobody depends on one that does not.
+        self.waiters.wake_all();
+    }
+}
+
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Read").field(&self.request).finish()
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Backend").field(&self.history).finish()
+    }
+}
+
+/// What has passed between a broadcaster and the history behind its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackendStats {
+    /// Whether its tail is being read and its engine answers: what a health check asks.
+    pub is_ready: bool,
+    /// Pages that were read for cursors older than the window.
+    pub reads: u64,
+    /// Records in them.
+    pub records_read: u64,
+    /// Reads that failed, and were tried again.
+    pub failures: u64,
+}
