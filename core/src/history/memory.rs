@@ -406,13 +406,19 @@ impl Memory {
     /// The end of a view, and the id after which it is complete.
     pub(crate) fn latest(&self, view: &View) -> (u64, EventId) {
         let log = self.log.lock();
-        (view.tail(), log.last_id())
+        let tail = view.tail();
+        (tail, log.id(tail))
     }
 
     /// The newest place of a view that is gone, and its id.
     pub(crate) fn newest_evicted(&self, view: &View) -> (u64, EventId) {
-        let evicted = self.log.lock().evicted(view.topics());
-        (evicted.place.max(view.evicted()), evicted.id)
+        let log = self.log.lock();
+        let evicted = view.evicted();
+        let id = match self.epoch {
+            Some(_) => log.id(evicted),
+            None => log.evicted(view.topics()).id,
+        };
+        (evicted, id)
     }
 
     /// Where a cursor begins that was opened before the backend had been heard of, once it has.
