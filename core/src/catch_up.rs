@@ -88,16 +88,16 @@ impl CatchUp {
             let Poll::Ready(found) = backend.poll(read, &mut self.sleeper, cx) else {
                 return Step::Waiting;
             };
-            let gap = found.page.gap.clone();
+            let gap = found.page.gap.as_ref().map(|gap| self.as_asked(gap));
             self.found = Some((found, 0));
             if let Some(gap) = gap {
-                return Step::Gap(self.as_asked(gap));
+                return Step::Gap(gap);
             }
         }
     }
 
     /// A gap in the words of this client.
-    fn as_asked(&self, gap: Gap) -> Gap {
+    fn as_asked(&self, gap: &Gap) -> Gap {
         let reason = match gap.reason {
             GapReason::Expired if self.has_lagged => GapReason::Lagged,
             reason => reason,

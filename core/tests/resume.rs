@@ -325,7 +325,7 @@ fn records_are_kept_for_their_age_and_gone_soon_after_it() {
 }
 
 fn brief_page(hub: &Broadcaster, topic: &'static str) -> String {
-    let page = replay(&hub, topic, LastEventId::none(), usize::MAX);
+    let page = replay(hub, topic, LastEventId::none(), usize::MAX);
     in_brief(&page.records)
 }
 

@@ -87,7 +87,7 @@ impl Feeder {
     fn follow(&mut self, tail: &mut BoxStream<'_, TailItem>) -> Then {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
-        let mut records = Vec::new();
+        let mut records: Vec<Record> = Vec::new();
         loop {
             let item = match tail.as_mut().poll_next(&mut cx) {
                 Poll::Ready(Some(TailItem::Record(record))) => {
@@ -103,7 +103,10 @@ impl Feeder {
             let Some(hub) = self.hub.upgrade() else {
                 return Then::Stop;
             };
-            self.feed(&hub, &mut records);
+            if !records.is_empty() {
+                hub.memory.feed(&records);
+                records.clear();
+            }
             match item {
                 None | Some(Poll::Ready(Some(TailItem::Record(_)))) => {}
                 Some(Poll::Ready(Some(TailItem::Start(id)))) => self.restart(&hub, id),
@@ -122,13 +125,6 @@ impl Feeder {
                     }
                 }
             }
-        }
-    }
-
-    fn feed(&self, hub: &Hub, records: &mut Vec<Record>) {
-        if !records.is_empty() {
-            hub.memory.feed(records);
-            records.clear();
         }
     }
 

@@ -294,7 +294,7 @@ impl Memory {
                 behind = known.is_none().then(|| last.clone());
                 (known.unwrap_or(0), 0, None)
             }
-            Begin::Oldest => self.oldest(&log, view.topics()),
+            Begin::Oldest => Self::oldest(&log, view.topics()),
             Begin::After(last) => self.judge(&log, view.topics(), last),
         };
         // Nothing of this view lies between its tail and a later place: cursors that mean the
@@ -317,7 +317,7 @@ impl Memory {
 
     /// The beginning of what is left, for a client that has seen nothing: a hole only if there
     /// are records in front of it, as a quiet topic's may be before a loud one's.
-    fn oldest(&self, log: &Log, topics: &Topics) -> (u64, u64, Option<Gap>) {
+    fn oldest(log: &Log, topics: &Topics) -> (u64, u64, Option<Gap>) {
         let evicted = log.evicted(topics);
         let has_hole = log
             .oldest(topics)
@@ -432,7 +432,7 @@ impl Memory {
         let mut log = self.log.lock();
         self.expire(&mut log, now);
         let (place, _, gap) = if after.is_none() {
-            self.oldest(&log, topics)
+            Self::oldest(&log, topics)
         } else {
             self.judge(&log, topics, after)
         };
