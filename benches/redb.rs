@@ -98,7 +98,7 @@ fn bare(group: usize, durability: Durability) -> f64 {
     let database = builder.create(directory.path().join("bare.redb"));
     let database = database.expect("opens");
     let topics = topics();
-    let value = TEXT.repeat(1) + "..............................";
+    let value = format!("a time, a topic and a block {TEXT}\n\n");
     let (start, mut place, mut synced) = (Instant::now(), 0u64, Instant::now());
     let keep = (RECORDS * TOPICS) as u64;
     while start.elapsed() < RUN {
@@ -193,6 +193,7 @@ fn large(records: usize) {
     fs::create_dir(&killed).expect("made");
     let file = "history.redb";
     fs::copy(directory.join(file), killed.join(file)).expect("copied");
+    drop(executor);
     drop(history);
     for (how, directory) in [("closed", &directory), ("killed", &killed)] {
         let start = Instant::now();

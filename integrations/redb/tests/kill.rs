@@ -1,13 +1,13 @@
 //! A process is killed while it publishes, again and again: what it acknowledged is there, in order,
 //! once; no id is ever handed out again.
 //!
-//! The test is a parent; the publisher is the same program with arguments. With a sync at every
+//! The publisher is this program again, which runs [`publisher`] alone. With a sync at every
 //! publish, it is killed 50 times in the middle of 10,000 publishes. With a sync at intervals, what
 //! it acknowledged last may be missing, and then a returning client is told.
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -22,18 +22,14 @@ const PUBLISHES: usize = 10_000;
 const PUBLISHERS: usize = 8;
 const INTERVAL: Durability = Durability::Interval(Duration::from_millis(30));
 
-fn main() {
-    let arguments: Vec<_> = env::args().collect();
-    match &arguments[..] {
-        [_, child, directory, durability, round] if child == "publish" => {
-            publish(Path::new(directory), durability_of(durability), round);
-        }
-        _ => {
-            every_acknowledged_id_is_there();
-            println!("killed 50 times with a sync at every publish: ok");
-            what_is_missing_is_told();
-            println!("killed 10 times with a sync at intervals: ok");
-        }
+/// What the publisher is told: the directory, the durability and the round.
+const TOLD: [&str; 3] = ["KILL_DIRECTORY", "KILL_DURABILITY", "KILL_ROUND"];
+
+/// The publisher, which nobody has told anything when all tests run: then there is nothing to do.
+#[test]
+fn publisher() {
+    if let [Ok(directory), Ok(durability), Ok(round)] = TOLD.map(env::var) {
+        publish(Path::new(&directory), durability_of(&durability), &round);
     }
 }
 
@@ -63,9 +59,9 @@ fn publish(directory: &Path, durability: Durability, round: &str) {
                     let append = Append::new(topic, &Event::data(text.clone()));
                     let id = block_on(history.append(append)).expect("stored");
                     let line = format!("{id} {text}\n");
-                    let mut out = std::io::stdout().lock();
-                    out.write_all(line.as_bytes()).expect("the parent reads");
-                    out.flush().expect("the parent reads");
+                    // The harness has standard output for itself.
+                    let written = io::stderr().write_all(line.as_bytes());
+                    written.expect("the parent reads");
                 }
             });
         }
@@ -80,12 +76,15 @@ fn kill_after(
     round: usize,
 ) -> BTreeMap<EventId, String> {
     let mut child = Command::new(env::current_exe().expect("this program"))
-        .args(["publish", directory.to_str().expect("UTF-8"), durability])
-        .arg(round.to_string())
-        .stdout(Stdio::piped())
+        .args(["--exact", "publisher", "--nocapture"])
+        .env(TOLD[0], directory)
+        .env(TOLD[1], durability)
+        .env(TOLD[2], round.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("a child");
-    let out = BufReader::new(child.stdout.take().expect("piped"));
+    let out = BufReader::new(child.stderr.take().expect("piped"));
     let mut seen = BTreeMap::new();
     for line in out.lines() {
         let line = line.expect("text");
@@ -128,6 +127,7 @@ fn sizes() -> impl Iterator<Item = usize> {
     (1usize..).map(|n| 1 + n * 7_919 % 6_000)
 }
 
+#[test]
 fn every_acknowledged_id_is_there() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut newest = None;
@@ -162,6 +162,7 @@ fn every_acknowledged_id_is_there() {
     assert_eq!(all.len(), texts.len(), "all of all rounds");
 }
 
+#[test]
 fn what_is_missing_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut newest = None;
