@@ -43,10 +43,13 @@ fn main() -> std::io::Result<()> {
         let listener = bind(flags.address()).await?;
         demo_shared::say_listening(listener.local_addr()?)?;
         let service = service_fn(move |request| answer(demo.clone(), request));
-        serve(listener, service)
+        let mut server = serve(listener, service)
             .with_graceful_shutdown(hub.close_when(fanfare::signal()))
-            .grace(flags.grace())
-            .await;
+            .grace(flags.grace());
+        if let Some(timeout) = flags.header_timeout() {
+            server = server.header_read_timeout(timeout);
+        }
+        server.await;
         Ok(())
     })
 }

@@ -38,12 +38,18 @@ const READ_BYTES: usize = 16 * 1024;
 pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(Certificate::self_signed(flags)?.server_config()?));
     let listener = Async::new(TcpListener::bind(flags.address())?)?;
+    let tasks = Tasks(Arc::new(Executor::new()));
+    let mut server = auto::Builder::new(tasks.clone());
+    server.http1().timer(Timer);
+    server.http2().timer(Timer);
+    if let Some(timeout) = flags.header_timeout() {
+        server.http1().header_read_timeout(timeout);
+    }
     demo_shared::say_listening_with_tls(listener.get_ref().local_addr()?)?;
 
     let closing = demo.hub().close_when(fanfare::signal());
     let connections = GracefulShutdown::new();
-    let tasks = Tasks(Arc::new(Executor::new()));
-    let accept = accept(&listener, &acceptor, &demo, &tasks, &connections);
+    let accept = accept(&listener, &acceptor, &demo, &tasks, &server, &connections);
     tasks.0.run(future::or(closing, accept)).await;
     drop(listener);
     let time_is_over = async {
@@ -59,6 +65,7 @@ async fn accept(
     acceptor: &TlsAcceptor,
     demo: &Demo,
     tasks: &Tasks,
+    server: &auto::Builder<Tasks>,
     connections: &GracefulShutdown,
 ) {
     loop {
@@ -69,7 +76,7 @@ async fn accept(
                     Peer(peer),
                     acceptor.clone(),
                     demo.clone(),
-                    tasks.clone(),
+                    server.clone(),
                     connections.watcher(),
                 );
                 tasks.0.spawn(connection).detach();
@@ -89,7 +96,7 @@ async fn serve_connection(
     peer: Peer,
     acceptor: TlsAcceptor,
     demo: Demo,
-    tasks: Tasks,
+    server: auto::Builder<Tasks>,
     connections: Watcher,
 ) {
     // A small event does not wait for the acknowledgement of the one before.
@@ -106,9 +113,6 @@ async fn serve_connection(
         request.extensions_mut().insert(peer);
         crate::answer(demo.clone(), request)
     });
-    let mut server = auto::Builder::new(tasks);
-    server.http1().timer(Timer);
-    server.http2().timer(Timer);
     let connection = server.serve_connection(Io(stream), service);
     let _ = connections.watch(connection.into_owned()).await;
 }

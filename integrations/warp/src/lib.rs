@@ -23,9 +23,8 @@
 //!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
 //!   client that has stopped reading never takes its end;
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it.
-//! - **A bound on half requests.** warp waits for the rest of a request's head for ever. Facing
-//!   strangers, put a proxy in front, or serve `warp::service` on connections of your own, with
-//!   hyper-util and a `header_read_timeout`.
+//! - **A bound on half requests.** `warp::serve` waits for the rest of a request's head for ever.
+//!   Facing strangers, use [`serve`] in its place, or put a proxy in front.
 //!
 //! ```no_run
 //! # use std::{future::Future, time::Duration};
@@ -69,9 +68,11 @@
 mod error;
 mod extract;
 mod response;
+mod server;
 
 pub use error::PublishError;
 pub use extract::{last_event_id, LastEventId};
 #[doc(inline)]
-pub use fanfare_tokio::bind;
+pub use fanfare_tokio::{bind, Serve};
 pub use response::Sse;
+pub use server::{serve, Peer, WithPeer};

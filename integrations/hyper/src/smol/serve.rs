@@ -21,6 +21,12 @@ use hyper::service::Service;
 use super::connections::{Connection, Connections, Phase};
 use super::{Io, Listener, Timer};
 
+/// hyper's own, if nothing else is said.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longer than anybody waits, and short enough for hyper to add it to any time.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How long connections have to end by themselves, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -32,9 +38,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// [`executor`](Serve::executor).
 ///
 /// The service is cloned for each connection; a [`service_fn`](hyper::service::service_fn) can
-/// be. Every request has its client's address among its extensions, as a [`Peer`]. A client whose
-/// request's head takes longer than 30 seconds is disconnected. A connection that fails ends
-/// alone, without a word.
+/// be. Every request has its client's address among its extensions, as a [`Peer`]. A connection
+/// whose next request's head is not complete in time is closed: see
+/// [`header_read_timeout`](Serve::header_read_timeout). One that fails ends alone, without a word.
 ///
 /// See the [module](super) for an example.
 pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
@@ -43,6 +49,7 @@ pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
         service,
         signal: pending(),
         grace: GRACE,
+        header_read_timeout: HEADER_READ_TIMEOUT,
         executor: None,
     }
 }
@@ -74,6 +81,7 @@ pub struct Serve<S, F = Pending<()>> {
     service: S,
     signal: F,
     grace: Duration,
+    header_read_timeout: Duration,
     /// `None` is one of its own.
     executor: Option<Spawner>,
 }
@@ -97,6 +105,7 @@ impl<S, F> Serve<S, F> {
             service: self.service,
             signal,
             grace: self.grace,
+            header_read_timeout: self.header_read_timeout,
             executor: self.executor,
         }
     }
@@ -107,6 +116,16 @@ impl<S, F> Serve<S, F> {
     /// It is for clients that have stopped reading, which never take the end of their stream.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// How long a connection may take for a request's head: from when it is accepted, and from when
+    /// the answer before is sent, so that it bounds idle connections too. 30 seconds, if nothing is
+    /// said.
+    ///
+    /// It does not count while a request is answered: a stream is as long as it likes.
+    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
+        self.header_read_timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
@@ -151,6 +170,7 @@ impl<S, F> fmt::Debug for Serve<S, F> {
         f.debug_struct("Serve")
             .field("listener", &self.listener)
             .field("grace", &self.grace)
+            .field("header_read_timeout", &self.header_read_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -195,7 +215,13 @@ where
 
     async fn run_on(self, executor: &Executor<'static>) {
         let connections = EndOnDrop(Connections::new());
-        let accept = accept(self.listener, self.service, executor, &connections.0);
+        let accept = accept(
+            self.listener,
+            self.service,
+            self.header_read_timeout,
+            executor,
+            &connections.0,
+        );
         // The listener is closed as soon as the signal is there.
         future::or(self.signal, accept).await;
         connections.0.enter(Phase::Finish);
@@ -218,6 +244,7 @@ impl Drop for EndOnDrop {
 async fn accept<S, B>(
     listener: Listener,
     service: S,
+    header_read_timeout: Duration,
     executor: &Executor<'static>,
     connections: &Connections,
 ) where
@@ -235,7 +262,8 @@ async fn accept<S, B>(
                     service: service.clone(),
                     peer: Peer(peer),
                 };
-                let connection = serve_connection(io, service, connections.join());
+                let place = connections.join();
+                let connection = serve_connection(io, service, header_read_timeout, place);
                 executor.spawn(connection).detach();
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -248,8 +276,12 @@ async fn accept<S, B>(
     }
 }
 
-async fn serve_connection<S, B>(io: Io, service: S, mut place: Connection)
-where
+async fn serve_connection<S, B>(
+    io: Io,
+    service: S,
+    header_read_timeout: Duration,
+    mut place: Connection,
+) where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body + 'static,
@@ -257,6 +289,7 @@ where
 {
     let mut connection = pin!(http1::Builder::new()
         .timer(Timer)
+        .header_read_timeout(header_read_timeout)
         .serve_connection(io, service));
     let mut is_finishing = false;
     poll_fn(|cx| {
