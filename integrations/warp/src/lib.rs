@@ -18,7 +18,7 @@
 //! Three things that a server of long streams needs are not warp's defaults:
 //!
 //! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
-//!   acknowledgement of the one before. Give `incoming` a listener from [`bind`], which sets it.
+//!   acknowledgement of the one before. [`bind`] sets it.
 //! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
 //!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
 //!   client that has stopped reading never takes its end;
@@ -40,18 +40,15 @@
 //! #     F::Extract: Reply,
 //! # {
 //! let listener = fanfare_warp::bind("127.0.0.1:3000").await?;
-//! let server = warp::serve(routes).incoming(listener).graceful(hub.close_when(signal));
-//! let server = async {
-//!     server.run().await;
-//!     Ok(())
-//! };
+//! let server = fanfare_warp::serve(listener, warp::service(routes))
+//!     .with_graceful_shutdown(hub.close_when(signal));
 //! hub.serve(server, Duration::from_secs(1)).await
 //! # }
 //! ```
 //!
 //! A client that disconnects is noticed at once, and its stream dropped; one that vanishes
-//! without a word is noticed by the keep-alive. warp logs the end of every such connection as an
-//! error of target `warp::server`, which is nobody's: filter it.
+//! without a word is noticed by the keep-alive. `warp::serve` logs the end of every such
+//! connection as an error of target `warp::server`, which is nobody's: filter it.
 //!
 //! # Compression
 //!

@@ -22,7 +22,10 @@ use warp::http::Request;
 /// use fanfare_warp::Peer;
 /// use warp::Filter;
 ///
-/// # async fn serve(hub: Broadcaster, signal: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+/// # async fn serve(
+/// #     hub: Broadcaster,
+/// #     signal: impl Future<Output = ()> + Send + 'static,
+/// # ) -> std::io::Result<()> {
 /// let hello = warp::ext::get().map(|Peer(client)| format!("hello, {client}"));
 /// let listener = fanfare_warp::bind("127.0.0.1:3000").await?;
 /// let server = fanfare_warp::serve(listener, warp::service(hello))
