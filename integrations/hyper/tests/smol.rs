@@ -239,6 +239,22 @@ fn a_handler_that_panics_ends_its_connection_alone() {
 }
 
 #[test]
+fn a_timeout_may_be_longer_than_any_clock() {
+    let listener = smol::block_on(bind("127.0.0.1:0")).expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let service = service_fn(|_: Request<Incoming>| async {
+        Ok::<_, Infallible>(Response::new("[answer]".to_owned()))
+    });
+    let server = serve(listener, service).header_read_timeout(Duration::MAX);
+    let _server = smol::spawn(server.into_future());
+
+    let mut client = connect(address);
+    let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    client.write_all(request).expect("the server reads");
+    read_until(&mut client, "[answer]");
+}
+
+#[test]
 fn connections_run_where_the_application_says() {
     let listener = smol::block_on(bind("127.0.0.1:0")).expect("there is a free port");
     let address = listener.local_addr().expect("it is bound");
