@@ -24,7 +24,7 @@ async fn main() -> std::io::Result<()> {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
-    let server = HttpServer::new(move || {
+    let mut server = HttpServer::new(move || {
         App::new()
             .app_data(demo.clone())
             .app_data(PayloadConfig::new(demo_shared::MAX_DATA))
@@ -40,6 +40,9 @@ async fn main() -> std::io::Result<()> {
     })
     .stream_until(&hub, fanfare::signal())
     .shutdown_timeout(flags.grace().as_secs());
+    if let Some(timeout) = flags.header_timeout() {
+        server = server.client_request_timeout(timeout);
+    }
     if flags.tls() {
         #[cfg(feature = "tls")]
         {

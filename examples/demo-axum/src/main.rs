@@ -39,6 +39,9 @@ async fn main() -> std::io::Result<()> {
         #[cfg(feature = "tls")]
         {
             use axum::serve::ListenerExt as _;
+            if flags.header_timeout().is_some() {
+                Flags::refuse("axum's own server, which --tls takes, waits for heads for ever");
+            }
             let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
             let listener = tls::TlsListener::new(listener, certificate.server_config()?);
             // Tapped, since axum then knows the clients' addresses.
@@ -51,7 +54,10 @@ async fn main() -> std::io::Result<()> {
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
     demo_shared::say_listening(address)?;
-    let server = axum::serve(listener, app).with_graceful_shutdown(closing);
+    let mut server = fanfare::axum::serve(listener, app).with_graceful_shutdown(closing);
+    if let Some(timeout) = flags.header_timeout() {
+        server = server.header_read_timeout(timeout);
+    }
     hub.serve(server, flags.grace()).await
 }
 

@@ -1,7 +1,7 @@
 //! The demo on hyper and smol: no tokio runtime, and no framework.
 //!
 //! Run with `cargo xtask demo hyper`, or `cargo run --release -p demo-hyper -- --port 3000`.
-//! smol's executor has one thread; set the environment variable `SMOL_THREADS` for more.
+//! One thread does it all: the server is one future.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod tls;
 
 use std::convert::Infallible;
 
+use async_io::block_on;
 use demo_shared::{path, Demo, Flags, Parser, Reply};
 use fanfare::hyper::smol::{bind, serve, Peer};
 use fanfare::hyper::{LastEventId, Sse};
@@ -34,18 +35,21 @@ fn main() -> std::io::Result<()> {
 
     if flags.tls() {
         #[cfg(feature = "tls")]
-        return smol::block_on(tls::run(&flags, demo));
+        return block_on(tls::run(&flags, demo));
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
-    smol::block_on(async {
+    block_on(async {
         let listener = bind(flags.address()).await?;
         demo_shared::say_listening(listener.local_addr()?)?;
         let service = service_fn(move |request| answer(demo.clone(), request));
-        serve(listener, service)
+        let mut server = serve(listener, service)
             .with_graceful_shutdown(hub.close_when(fanfare::signal()))
-            .grace(flags.grace())
-            .await;
+            .grace(flags.grace());
+        if let Some(timeout) = flags.header_timeout() {
+            server = server.header_read_timeout(timeout);
+        }
+        server.await;
         Ok(())
     })
 }

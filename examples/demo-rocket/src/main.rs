@@ -23,6 +23,12 @@ use rocket::{get, options, post, routes, Build, Config, Request, Rocket, State};
 #[rocket::main]
 async fn main() -> io::Result<()> {
     let flags = Flags::parse();
+    if flags.header_timeout().is_some() {
+        Flags::refuse(
+            "Rocket cannot bound half requests: leave --header-timeout out, and put a proxy that \
+             does in front of it",
+        );
+    }
     demo_shared::log();
     let hub = demo_shared::broadcaster(&flags);
     let demo = Demo::new(hub.clone());

@@ -4,11 +4,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use demo_shared::{path, Demo, Flags, Parser, Reply};
-use fanfare::warp::{last_event_id, LastEventId, Sse};
+use fanfare::warp::{last_event_id, LastEventId, Peer, Sse};
 use futures_lite::{Stream, StreamExt};
 use serde::Deserialize;
 use warp::http::{header, Method, StatusCode};
@@ -33,13 +32,11 @@ async fn main() -> std::io::Result<()> {
 
     let listener = fanfare::warp::bind(flags.address()).await?;
     demo_shared::say_listening(listener.local_addr()?)?;
-    let server = warp::serve(routes(demo))
-        .incoming(listener)
-        .graceful(hub.close_when(fanfare::signal()));
-    let server = async {
-        server.run().await;
-        Ok(())
-    };
+    let mut server = fanfare::warp::serve(listener, warp::service(routes(demo)))
+        .with_graceful_shutdown(hub.close_when(fanfare::signal()));
+    if let Some(timeout) = flags.header_timeout() {
+        server = server.header_read_timeout(timeout);
+    }
     hub.serve(server, flags.grace()).await
 }
 
@@ -107,9 +104,8 @@ fn routes(
 
 /// The client's address, under which its streams are counted.
 fn client() -> impl Filter<Extract = (String,), Error = std::convert::Infallible> + Copy {
-    warp::addr::remote().map(|address: Option<SocketAddr>| {
-        address
-            .map(|address| address.ip().to_string())
+    warp::ext::optional().map(|peer: Option<Peer>| {
+        peer.map(|Peer(address)| address.ip().to_string())
             .unwrap_or_default()
     })
 }

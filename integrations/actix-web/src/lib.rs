@@ -53,6 +53,10 @@
 //! # }
 //! ```
 //!
+//! Half requests are bounded, by actix-web's own `client_request_timeout` (5 seconds), but only the first
+//! of each connection. Who is answered once and then sends half a request is kept until it leaves:
+//! facing strangers, put a proxy in front, or set `keep_alive(KeepAlive::Disabled)`.
+//!
 //! Over HTTP/2 actix-web notices a client that leaves only by the next write, so by the
 //! keep-alive.
 //!

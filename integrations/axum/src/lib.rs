@@ -25,8 +25,7 @@
 //!   client that has stopped reading never takes its end;
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it.
 //! - **A bound on half requests.** `axum::serve` waits for the rest of a request's head for ever.
-//!   Facing strangers, put a proxy in front, or accept connections yourself, with hyper-util and
-//!   a `header_read_timeout`.
+//!   Facing strangers, use [`serve`] in its place, or put a proxy in front.
 //!
 //! ```no_run
 //! # use std::{future::Future, time::Duration};
@@ -37,7 +36,8 @@
 //! #     signal: impl Future<Output = ()> + Send + 'static,
 //! # ) -> std::io::Result<()> {
 //! let listener = fanfare_axum::bind("127.0.0.1:3000").await?;
-//! let server = axum::serve(listener, app).with_graceful_shutdown(hub.close_when(signal));
+//! let server = fanfare_axum::serve(listener, app.into_make_service())
+//!     .with_graceful_shutdown(hub.close_when(signal));
 //! hub.serve(server, Duration::from_secs(1)).await
 //! # }
 //! ```
@@ -56,9 +56,11 @@
 mod error;
 mod extract;
 mod response;
+mod server;
 
 pub use error::PublishError;
 pub use extract::LastEventId;
 #[doc(inline)]
-pub use fanfare_tokio::bind;
+pub use fanfare_tokio::{bind, Serve};
 pub use response::Sse;
+pub use server::serve;

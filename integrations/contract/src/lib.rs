@@ -100,6 +100,17 @@ macro_rules! each_framework_with_tls {
     };
 }
 
+/// As [`each_framework!`], for those that bound half requests: all but Rocket.
+#[macro_export]
+macro_rules! each_framework_with_header_timeout {
+    ($($test:ident),+ $(,)?) => {
+        $crate::each_framework!(@ actix_web "actix-web" $($test)+);
+        $crate::each_framework!(@ axum "axum" $($test)+);
+        $crate::each_framework!(@ hyper "hyper" $($test)+);
+        $crate::each_framework!(@ warp "warp" $($test)+);
+    };
+}
+
 /// Whether the framework drops the stream of a client that has disconnected at once.
 ///
 /// Rocket runs each response in a task apart from its connection, and tells it that the client
@@ -115,6 +126,15 @@ pub fn notices_disconnects_at_once(framework: &str) -> bool {
 #[must_use]
 pub fn hands_on_headers_of_any_bytes(framework: &str) -> bool {
     framework != "rocket"
+}
+
+/// Whether the framework gives up half of a request that is not its connection's first.
+///
+/// actix-web's `client_request_timeout` is for the first, and its `keep_alive` ends with the next
+/// byte.
+#[must_use]
+pub fn bounds_later_half_requests(framework: &str) -> bool {
+    framework != "actix-web"
 }
 
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);

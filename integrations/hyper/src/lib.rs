@@ -26,7 +26,7 @@
 //!
 //! # Serving
 //!
-//! Two things that a server of long streams needs are not hyper's defaults:
+//! Three things that a server of long streams needs are not hyper's defaults:
 //!
 //! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
 //!   acknowledgement of the one before. Set it on every connection that you accept.
@@ -35,8 +35,10 @@
 //!   [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A client that has
 //!   stopped reading never takes its end, so bound the wait, by
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve), say.
+//! - **A bound on half requests.** hyper gives up a request's head after 30 seconds, but only where it
+//!   has a timer: give `http1::Builder` one, hyper-util's `TokioTimer` on tokio.
 //!
-//! On smol, the feature `smol` does both: `fanfare_hyper::smol`.
+//! On smol, the feature `smol` does all three: `fanfare_hyper::smol`.
 //!
 //! A client that disconnects is noticed at once, and its stream dropped, as long as
 //! `http1::Builder::half_close` stays off, which is the default; one that vanishes without a word

@@ -1,6 +1,11 @@
-//! What frameworks on tokio share: [`bind`], a listener whose connections send at once.
+//! What frameworks on tokio share: [`bind`], a listener whose connections send at once, and
+//! [`serve`], which bounds half requests.
 
 #![forbid(unsafe_code)]
+
+mod serve;
+
+pub use serve::{serve, Serve};
 
 use std::io;
 use std::net::SocketAddr;

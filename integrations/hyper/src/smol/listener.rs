@@ -1,10 +1,9 @@
 //! [`bind`], a listener whose connections send at once.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
-use smol::net::{resolve, AsyncToSocketAddrs};
-use smol::Async;
+use async_io::Async;
 
 use super::Io;
 
@@ -15,21 +14,22 @@ const BACKLOG: i32 = 4_096;
 
 /// Binds a listener with room for many clients that come at once.
 ///
+/// A name is looked up on the calling thread, which waits for it; an address is not looked up.
+///
 /// # Errors
 ///
 /// The last address's error if no address could be bound, or that of the name's resolution.
 ///
 /// ```
-/// # smol::block_on(async {
+/// # async_io::block_on(async {
 /// let listener = fanfare_hyper::smol::bind("127.0.0.1:0").await?;
 /// assert_ne!(listener.local_addr()?.port(), 0);
 /// # Ok::<(), std::io::Error>(())
 /// # })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub async fn bind(address: impl AsyncToSocketAddrs) -> io::Result<Listener> {
-    let addresses = resolve(address).await?;
-    let listener = TcpListener::bind(&addresses[..])?;
+pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Listener> {
+    let listener = TcpListener::bind(address)?;
     // The standard library listens with a short backlog; to listen again changes it.
     #[cfg(unix)]
     rustix::net::listen(&listener, BACKLOG)?;

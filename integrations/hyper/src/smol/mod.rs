@@ -24,11 +24,13 @@
 //! }
 //! ```
 //!
-//! Connections run on smol's global executor. It has one thread unless the environment variable
-//! `SMOL_THREADS` says how many.
+//! The server is one future, and its connections run in the task that awaits it; to spread them over
+//! several threads, give it an [`executor`](Serve::executor).
 //!
-//! Another executor, or other settings of hyper's, take an accept loop of your own, of the same
-//! parts:
+//! It is built of smol's parts: `smol::Executor` is `async_executor::Executor`, and `smol::Async` is
+//! `async_io::Async`. Who has not smol awaits it with `async_io::block_on`, say.
+//!
+//! Other settings of hyper's take an accept loop of your own, of the same parts:
 //!
 //! ```no_run
 //! # use hyper::{body::Incoming, server::conn::http1, service::service_fn, Request, Response};
