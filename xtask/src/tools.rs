@@ -77,7 +77,7 @@ impl Programs {
             }
         }
         Err(Failure::new(format!(
-            "the tests need {} in PATH; on Debian:\n    sudo apt-get install {}",
+            "the tests need {} in PATH, and complete; on Debian:\n    sudo apt-get install {}",
             self.names.join(" and "),
             self.packages.join(" ")
         )))
