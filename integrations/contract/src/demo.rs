@@ -307,10 +307,10 @@ fn binary(framework: &str) -> PathBuf {
 
 /// What a process writes, collected as it comes.
 #[derive(Debug)]
-struct Captured(Option<JoinHandle<Vec<u8>>>);
+pub(crate) struct Captured(Option<JoinHandle<Vec<u8>>>);
 
 impl Captured {
-    fn from(mut source: impl Read + Send + 'static) -> Self {
+    pub(crate) fn from(mut source: impl Read + Send + 'static) -> Self {
         Self(Some(thread::spawn(move || {
             let mut bytes = Vec::new();
             // What was read before an error is kept.
@@ -320,7 +320,7 @@ impl Captured {
     }
 
     /// All of it, once the process has ended; nothing when asked again.
-    fn take(&mut self) -> String {
+    pub(crate) fn take(&mut self) -> String {
         let bytes = self
             .0
             .take()

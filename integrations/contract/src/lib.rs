@@ -1,5 +1,5 @@
 //! What the tests of the contract are made of: a demo as a process, a raw HTTP client, a proxy that
-//! can fail, and a real browser.
+//! can fail, a real browser, and clients that others wrote.
 //!
 //! The tests themselves are in `tests/`, one file per chapter of the contract. Each is written once,
 //! for the framework whose name it is given; [`each_framework!`] runs it for all.
@@ -9,6 +9,8 @@
 
 #[cfg(feature = "browser")]
 mod browser;
+#[cfg(feature = "clients")]
+mod clients;
 mod demo;
 mod events;
 mod http;
@@ -25,6 +27,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "browser")]
 pub use browser::Browser;
+#[cfg(feature = "clients")]
+pub use clients::{Client, Seen};
 pub use demo::{Demo, Footprint};
 pub use events::{Events, Item, Place};
 pub use http::{Body, Connection, End, Head, Piece, Pieces, Request, Response};
