@@ -21,7 +21,8 @@ use rocket::response::content::RawHtml;
 use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
 use rocket::{
-    async_trait, catch, catchers, get, options, post, routes, Build, Config, Request, Rocket, State,
+    async_trait, catch, catchers, get, options, post, routes, uri, Build, Config, Request, Rocket,
+    State,
 };
 
 #[rocket::main]
@@ -78,6 +79,14 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
         .manage(demo)
         .attach(AdHoc::on_response("CORS", |_, response| {
             response.set_raw_header("Access-Control-Allow-Origin", "*");
+            Box::pin(async {})
+        }))
+        .attach(AdHoc::on_request("Slashes", |request, _| {
+            // To Rocket `/stats/` and `//stats` are `/stats`; here they are no routes.
+            let path = request.uri().path();
+            if path.contains("//") || (path != "/" && path.ends_with('/')) {
+                request.set_uri(uri!("/no-route"));
+            }
             Box::pin(async {})
         }))
         .attach(AdHoc::on_liftoff("Listening", |rocket| {
@@ -195,8 +204,6 @@ impl<'r> FromRequest<'r> for Segment {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Reply> {
         match path::last_segment(request.uri().path().as_str()) {
-            // To Rocket a slash at the end is an empty parameter, or none; here it is no route.
-            Ok(segment) if segment.is_empty() => Outcome::Forward(Status::NotFound),
             Ok(segment) => Outcome::Success(Self(segment)),
             Err(reply) => Outcome::Error((Status::new(reply.status), reply)),
         }
