@@ -211,6 +211,7 @@ impl<'r> FromRequest<'r> for Segment {
 }
 
 /// The query as it came.
+#[derive(Clone, Copy)]
 struct Query<'r>(&'r str);
 
 #[async_trait]
