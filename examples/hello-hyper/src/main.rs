@@ -13,7 +13,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use fanfare::hyper::{LastEventId, PublishError, Sse};
+use fanfare::hyper::{LastEventId, PublishError};
 use fanfare::response::SseBody;
 use fanfare::{Broadcaster, Event};
 use http_body_util::{BodyExt, Either, Limited};
@@ -78,7 +78,7 @@ async fn answer(hub: Broadcaster, request: Request<Incoming>) -> hyper::Result<R
 
 fn prices(hub: &Broadcaster, request: &Request<Incoming>) -> Response<SseBody> {
     let last = LastEventId::from_request(request);
-    Sse::new(hub.subscribe("prices").after(last)).into_response()
+    fanfare::hyper::response(hub.subscribe("prices").after(last))
 }
 
 async fn quote(hub: &Broadcaster, request: Request<Incoming>) -> Response<String> {

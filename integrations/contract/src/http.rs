@@ -44,6 +44,28 @@ impl Request {
         }
     }
 
+    /// A `POST` request of which only the beginning is sent: the whole says that it is longer.
+    pub fn post_in_part(target: &str, length: u64, beginning: &[u8]) -> Self {
+        Self {
+            body: beginning.to_vec(),
+            ..Self::new("POST", target).header("Content-Length", length.to_string())
+        }
+    }
+
+    /// A `POST` request with a body of chunks, which does not say how long it is.
+    pub fn post_in_chunks(target: &str, chunks: &[&[u8]]) -> Self {
+        let mut body = Vec::new();
+        for chunk in chunks {
+            let size = format!("{:x}\r\n", chunk.len());
+            body.extend_from_slice(&[size.as_bytes(), chunk, b"\r\n"].concat());
+        }
+        body.extend_from_slice(b"0\r\n\r\n");
+        Self {
+            body,
+            ..Self::new("POST", target).header("Transfer-Encoding", "chunked")
+        }
+    }
+
     /// Adds a header, whatever bytes its value has.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers

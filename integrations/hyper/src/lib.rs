@@ -5,11 +5,11 @@
 //! use std::convert::Infallible;
 //!
 //! use fanfare_core::{response::SseBody, Broadcaster};
-//! use fanfare_hyper::{LastEventId, Sse};
+//! use fanfare_hyper::LastEventId;
 //! use hyper::{body::Incoming, service::service_fn, Request, Response};
 //!
 //! fn prices<B>(hub: &Broadcaster, request: &Request<B>) -> Response<SseBody> {
-//!     Sse::new(hub.subscribe("prices").after(LastEventId::from_request(request))).into_response()
+//!     fanfare_hyper::response(hub.subscribe("prices").after(LastEventId::from_request(request)))
 //! }
 //!
 //! let hub = Broadcaster::new();

@@ -47,8 +47,12 @@
 //! ```
 //!
 //! A client that disconnects is noticed at once, and its stream dropped; one that vanishes
-//! without a word is noticed by the keep-alive. `warp::serve` logs the end of every such
-//! connection as an error of target `warp::server`, which is nobody's: filter it.
+//! without a word is noticed by the keep-alive. `warp::serve` logs the end of every such connection
+//! as an error of target `warp::server`, which is nobody's: the directive `warp::server=off` of
+//! tracing-subscriber's filters leaves it out.
+//!
+//! What `warp::trace::request()` logs has the target `warp::filters::trace`:
+//! `info,warp::server=off` shows it, and `info,warp=off` does not.
 //!
 //! # Compression
 //!

@@ -4,7 +4,7 @@
 //! use std::convert::Infallible;
 //!
 //! use fanfare_core::Broadcaster;
-//! use fanfare_hyper::{smol as server, LastEventId, Sse};
+//! use fanfare_hyper::{smol as server, LastEventId};
 //! use hyper::{body::Incoming, service::service_fn, Request};
 //!
 //! # fn signal() -> impl std::future::Future<Output = ()> + Send { std::future::pending() }
@@ -14,8 +14,8 @@
 //!         let closing = hub.close_when(signal());
 //!         let service = service_fn(move |request: Request<Incoming>| {
 //!             let last = LastEventId::from_request(&request);
-//!             let sse = Sse::new(hub.subscribe("prices").after(last));
-//!             async { Ok::<_, Infallible>(sse.into_response()) }
+//!             let response = fanfare_hyper::response(hub.subscribe("prices").after(last));
+//!             async { Ok::<_, Infallible>(response) }
 //!         });
 //!         let listener = server::bind("127.0.0.1:3000").await?;
 //!         server::serve(listener, service).with_graceful_shutdown(closing).await;
