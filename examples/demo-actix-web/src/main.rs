@@ -11,7 +11,7 @@ use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, Bytes, Data, Html, Path, PayloadConfig, Query};
 use actix_web::{get, guard, post, route, App, Either, HttpResponse, HttpServer};
 use demo_shared::{Demo, Flags, Parser, Reply};
-use fanfare::actix_web::{HttpServerExt, LastEventId, Sse};
+use fanfare::actix_web::{bind_with, HttpServerExt, LastEventId, Sse, TcpOptions};
 use serde::Deserialize;
 
 #[actix_web::main]
@@ -40,11 +40,13 @@ async fn main() -> std::io::Result<()> {
     })
     .stream_until(&hub, fanfare::signal())
     .shutdown_timeout(flags.grace().as_secs());
+    let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+    let listener = bind_with(flags.address(), options)?;
     if flags.tls() {
         #[cfg(feature = "tls")]
         {
             let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
-            let server = server.bind_rustls_0_23(flags.address(), certificate.server_config()?)?;
+            let server = server.listen_rustls_0_23(listener, certificate.server_config()?)?;
             for address in server.addrs() {
                 demo_shared::say_listening_with_tls(address)?;
             }
@@ -53,7 +55,7 @@ async fn main() -> std::io::Result<()> {
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
-    let server = server.bind(flags.address())?;
+    let server = server.listen(listener)?;
     for address in server.addrs() {
         demo_shared::say_listening(address)?;
     }

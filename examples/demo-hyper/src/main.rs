@@ -11,7 +11,7 @@ mod tls;
 use std::convert::Infallible;
 
 use demo_shared::{path, Demo, Flags, Parser, Reply};
-use fanfare::hyper::smol::{bind, serve, Peer};
+use fanfare::hyper::smol::{bind_with, serve, Peer, TcpOptions};
 use fanfare::hyper::{LastEventId, Sse};
 use fanfare::response::SseBody;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
@@ -39,7 +39,8 @@ fn main() -> std::io::Result<()> {
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
     smol::block_on(async {
-        let listener = bind(flags.address()).await?;
+        let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+        let listener = bind_with(flags.address(), options).await?;
         demo_shared::say_listening(listener.local_addr()?)?;
         let service = service_fn(move |request| answer(demo.clone(), request));
         serve(listener, service)

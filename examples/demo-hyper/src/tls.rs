@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use demo_shared::tls::Certificate;
 use demo_shared::{Demo, Flags};
-use fanfare::hyper::smol::{Peer, Timer};
+use fanfare::hyper::smol::{bind_first, Peer, TcpOptions, Timer};
 use futures_rustls::server::TlsStream;
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
@@ -36,7 +36,8 @@ const READ_BYTES: usize = 16 * 1024;
 pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(Certificate::self_signed(flags)?.server_config()?));
     let addresses = smol::net::resolve(flags.address()).await?;
-    let listener = TcpListener::bind(&addresses[..])?;
+    let options = TcpOptions::new().keep_alive(demo.hub().keep_alive_interval());
+    let listener = bind_first(addresses, options)?;
     let listener = Async::new(listener)?;
     demo_shared::say_listening_with_tls(listener.get_ref().local_addr()?)?;
 
@@ -86,8 +87,6 @@ async fn serve_connection(
     demo: Demo,
     connections: Watcher,
 ) {
-    // A small event does not wait for the acknowledgement of the one before.
-    let _ = stream.get_ref().set_nodelay(true);
     let handshake = async { acceptor.accept(stream).await.ok() };
     let time_is_over = async {
         smol::Timer::after(HANDSHAKE_LIMIT).await;

@@ -39,6 +39,16 @@ fn who_closes_only_its_half_has_left_too(framework: &str) {
     is_empty_again(&demo);
 }
 
+/// Who has sent bytes behind the request keeps some frameworks from reading on, and so from the end
+/// of the connection; that the client has gone is then found by what is sent to it.
+fn who_had_sent_more_than_a_request_is_missed_all_the_same(framework: &str) {
+    let demo = Demo::start(framework, &["--metrics-every", "0", "--keep-alive", "0.2"]);
+    let events = Events::open(demo.addr(), &Request::get("/events")).opened();
+    events.connection().send_more(b"GET /stats HTTP/1.1\r\n");
+    drop(events);
+    is_empty_again(&demo);
+}
+
 /// One event of many, which together are more than the sockets' buffers and the history hold.
 const LARGE: usize = 1 << 20;
 const MANY: usize = 32;
@@ -110,6 +120,7 @@ fn who_reads_slowly_holds_nobody_up(framework: &str) {
 each_framework!(
     who_disconnects_is_no_longer_counted,
     who_closes_only_its_half_has_left_too,
+    who_had_sent_more_than_a_request_is_missed_all_the_same,
     who_falls_behind_is_told_what_is_missing,
     who_falls_behind_can_be_disconnected,
     who_reads_slowly_holds_nobody_up,
