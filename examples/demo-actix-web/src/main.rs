@@ -18,7 +18,7 @@ use actix_web::{
     ResponseError,
 };
 use demo_shared::{path, Demo, Flags, Parser, Reply};
-use fanfare::actix_web::{HttpServerExt, LastEventId, Sse};
+use fanfare::actix_web::{bind_with, HttpServerExt, LastEventId, Sse, TcpOptions};
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
@@ -50,11 +50,13 @@ async fn main() -> std::io::Result<()> {
     if let Some(timeout) = flags.header_timeout() {
         server = server.client_request_timeout(timeout);
     }
+    let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+    let listener = bind_with(flags.address(), options)?;
     if flags.tls() {
         #[cfg(feature = "tls")]
         {
             let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
-            let server = server.bind_rustls_0_23(flags.address(), certificate.server_config()?)?;
+            let server = server.listen_rustls_0_23(listener, certificate.server_config()?)?;
             for address in server.addrs() {
                 demo_shared::say_listening_with_tls(address)?;
             }
@@ -63,7 +65,7 @@ async fn main() -> std::io::Result<()> {
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
-    let server = server.bind(flags.address())?;
+    let server = server.listen(listener)?;
     for address in server.addrs() {
         demo_shared::say_listening(address)?;
     }

@@ -19,7 +19,7 @@ use axum::response::{AppendHeaders, Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use demo_shared::{Demo, Flags, Parser, Reply};
-use fanfare::axum::{LastEventId, Sse};
+use fanfare::axum::{bind_with, LastEventId, Sse, TcpOptions};
 use tower_http::cors::{Any, CorsLayer};
 
 #[tokio::main]
@@ -32,7 +32,8 @@ async fn main() -> std::io::Result<()> {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
-    let listener = fanfare::axum::bind(flags.address()).await?;
+    let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+    let listener = bind_with(flags.address(), options).await?;
     let address = listener.local_addr()?;
     let app = app(demo).into_make_service_with_connect_info::<SocketAddr>();
     let closing = hub.close_when(fanfare::signal());

@@ -12,7 +12,7 @@ use std::convert::Infallible;
 
 use async_io::block_on;
 use demo_shared::{path, Demo, Flags, Parser, Reply};
-use fanfare::hyper::smol::{bind, serve, Peer};
+use fanfare::hyper::smol::{bind_with, serve, Peer, TcpOptions};
 use fanfare::hyper::LastEventId;
 use fanfare::response::SseBody;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
@@ -40,7 +40,8 @@ fn main() -> std::io::Result<()> {
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
     block_on(async {
-        let listener = bind(flags.address()).await?;
+        let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+        let listener = bind_with(flags.address(), options).await?;
         demo_shared::say_listening(listener.local_addr()?)?;
         let service = service_fn(move |request| answer(demo.clone(), request));
         let mut server = serve(listener, service)

@@ -13,7 +13,7 @@ use async_executor::Executor;
 use async_io::{Async, Timer as Pause};
 use demo_shared::tls::Certificate;
 use demo_shared::{Demo, Flags};
-use fanfare::hyper::smol::{Peer, Timer};
+use fanfare::hyper::smol::{bind_with, Peer, TcpOptions, Timer};
 use futures_lite::future;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use futures_rustls::server::TlsStream;
@@ -37,7 +37,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// Serves the demo until the signal, and then until its streams have ended.
 pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(Certificate::self_signed(flags)?.server_config()?));
-    let listener = Async::new(TcpListener::bind(flags.address())?)?;
+    let options = TcpOptions::new().keep_alive(demo.hub().keep_alive_interval());
+    let listener: Async<TcpListener> = bind_with(flags.address(), options).await?.into();
     let tasks = Tasks(Arc::new(Executor::new()));
     let mut server = auto::Builder::new(tasks.clone());
     server.http1().timer(Timer);
@@ -99,8 +100,6 @@ async fn serve_connection(
     server: auto::Builder<Tasks>,
     connections: Watcher,
 ) {
-    // A small event does not wait for the acknowledgement of the one before.
-    let _ = stream.get_ref().set_nodelay(true);
     let handshake = async { acceptor.accept(stream).await.ok() };
     let time_is_over = async {
         Pause::after(HANDSHAKE_LIMIT).await;

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 
 use demo_shared::{path, Demo, Flags, Parser, Reply};
-use fanfare::warp::{last_event_id, LastEventId, Peer, Sse};
+use fanfare::warp::{bind_with, last_event_id, LastEventId, Peer, Sse, TcpOptions};
 use futures_lite::{Stream, StreamExt};
 use warp::http::{HeaderName, HeaderValue, StatusCode};
 use warp::path::FullPath;
@@ -31,7 +31,8 @@ async fn main() -> std::io::Result<()> {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
-    let listener = fanfare::warp::bind(flags.address()).await?;
+    let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+    let listener = bind_with(flags.address(), options).await?;
     demo_shared::say_listening(listener.local_addr()?)?;
     let mut server = fanfare::warp::serve(listener, warp::service(routes(demo)))
         .with_graceful_shutdown(hub.close_when(fanfare::signal()));

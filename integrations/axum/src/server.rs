@@ -1,6 +1,6 @@
 //! [`serve`], a server that bounds half requests.
 
-use fanfare_tokio::Serve;
+use fanfare_server::tokio::Serve;
 use tokio::net::TcpListener;
 
 /// As `axum::serve`, with a bound on half requests: a connection that does not complete a request's
@@ -26,5 +26,5 @@ use tokio::net::TcpListener;
 /// # }
 /// ```
 pub fn serve<M>(listener: TcpListener, make_service: M) -> Serve<M> {
-    fanfare_tokio::serve(listener, make_service)
+    fanfare_server::tokio::serve(listener, make_service)
 }

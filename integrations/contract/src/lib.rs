@@ -124,6 +124,20 @@ pub fn notices_disconnects_at_once(framework: &str) -> bool {
     framework != "rocket"
 }
 
+/// How many keep-alives it takes until a client that left after it had sent more than its request is
+/// no longer counted.
+///
+/// The first is answered with a reset, at the second hyper drops the connection; Rocket's response
+/// is told with the third.
+#[must_use]
+pub fn keep_alives_for_who_had_sent_more(framework: &str) -> usize {
+    if framework == "rocket" {
+        3
+    } else {
+        2
+    }
+}
+
 /// Whether the framework hands on header values that are not UTF-8.
 ///
 /// Rocket drops such headers before anybody sees them.

@@ -5,7 +5,7 @@ use std::future::{ready, Ready};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use fanfare_tokio::Serve;
+use fanfare_server::tokio::Serve;
 use tokio::net::TcpListener;
 use tower_service::Service;
 use warp::http::Request;
@@ -36,7 +36,7 @@ use warp::http::Request;
 /// ```
 pub fn serve<S>(listener: TcpListener, service: S) -> Serve<WithPeer<S>> {
     let peer = None;
-    fanfare_tokio::serve(listener, WithPeer { service, peer })
+    fanfare_server::tokio::serve(listener, WithPeer { service, peer })
 }
 
 /// A request's client, among the request's extensions.

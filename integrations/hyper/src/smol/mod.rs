@@ -56,7 +56,9 @@ mod listener;
 mod serve;
 mod timer;
 
+#[doc(inline)]
+pub use fanfare_server::TcpOptions;
 pub use io::Io;
-pub use listener::{bind, Listener};
+pub use listener::{bind, bind_with, Listener};
 pub use serve::{serve, Peer, Serve};
 pub use timer::Timer;

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{pending, poll_fn, Future, IntoFuture, Pending};
-use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::pin::{pin, Pin};
@@ -11,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_executor::Executor;
+use fanfare_server::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT};
 use futures_lite::future;
 use http::{Request, Response};
 use http_body::Body;
@@ -21,18 +21,8 @@ use hyper::service::Service;
 use super::connections::{Connection, Connections, Phase};
 use super::{Io, Listener, Timer};
 
-/// hyper's own, if nothing else is said.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Longer than anybody waits, and short enough for hyper to add it to any time.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 /// How long connections have to end by themselves, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The pause after the system refused to accept: for want of files, mostly, which others must
-/// close first.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves HTTP/1.1 to every connection of the listener, in the task that awaits it, or on an
 /// [`executor`](Serve::executor).
@@ -306,17 +296,6 @@ async fn serve_connection<S, B>(
         connection.as_mut().poll(cx).map(|_| ())
     })
     .await;
-}
-
-/// Whether the listener is as good as before.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::ConnectionReset
-            | ErrorKind::Interrupted
-    )
 }
 
 /// A service whose requests say from whom they are.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{pending, poll_fn, Future, IntoFuture, Pending};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{pin, Pin};
 use std::task::Poll;
@@ -19,15 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower_service::Service;
 
-/// hyper's own, if nothing else is said.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Longer than anybody waits, and short enough for hyper to add it to any time.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// The pause after the system refused to accept: for want of files, mostly, which others must
-/// close first.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+use crate::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT};
 
 /// Serves HTTP/1.1 to every connection of the listener, each in a task of tokio's.
 ///
@@ -203,15 +195,4 @@ async fn serve_connection<S, B>(
         connection.as_mut().poll(cx).map(|_| ())
     })
     .await;
-}
-
-/// Whether the listener is as good as before.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::ConnectionReset
-            | ErrorKind::Interrupted
-    )
 }
