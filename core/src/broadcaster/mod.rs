@@ -292,6 +292,15 @@ impl Broadcaster {
         }
     }
 
+    /// How long a stream is silent at most: the interval of its [`KeepAlive`](crate::KeepAlive);
+    /// `None` if that is off.
+    ///
+    /// A listener that is told finds dead clients as soon: see the integrations' `TcpOptions`.
+    #[must_use]
+    pub fn keep_alive_interval(&self) -> Option<Duration> {
+        self.hub().settings.keep_alive.interval()
+    }
+
     /// Whether anybody follows the topic in this process now.
     #[must_use]
     pub fn has_subscribers(&self, topic: &Topic) -> bool {

@@ -15,6 +15,9 @@ use futures_lite::{future, StreamExt};
 use futures_timer::Delay;
 use serde_json::{json, Map, Value};
 
+use crate::query::Query;
+use crate::Reply;
+
 /// The most records in one answer to a client that polls.
 const PAGE_RECORDS: usize = 1_000;
 
@@ -27,6 +30,9 @@ const MAX_NAME_BYTES: usize = 255;
 /// The topic, and the event name, under which new names are announced.
 const NAMES: &str = "topics";
 
+/// How long a long poll is held if it does not say.
+const DEFAULT_WAIT: Duration = Duration::from_secs(25);
+
 /// The longest that a long poll is held, whatever it asks for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -35,43 +41,6 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 pub struct Demo {
     hub: Broadcaster,
     names: Arc<Mutex<BTreeSet<String>>>,
-}
-
-/// A status and JSON.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    /// The HTTP status.
-    pub status: u16,
-    /// What to write into `Retry-After`, in seconds, if anything.
-    pub retry_after: Option<u64>,
-    /// The body.
-    pub json: Value,
-}
-
-impl Reply {
-    fn ok(json: Value) -> Self {
-        Self {
-            status: 200,
-            retry_after: None,
-            json,
-        }
-    }
-
-    /// The answer to data that is longer than [`MAX_DATA`](crate::MAX_DATA).
-    #[must_use]
-    pub fn too_large() -> Self {
-        Self::error(413, "an event's data is at most 1 MiB")
-    }
-
-    /// What went wrong, in plain words.
-    #[must_use]
-    pub fn error(status: u16, words: impl ToString) -> Self {
-        Self {
-            status,
-            retry_after: None,
-            json: json!({ "error": words.to_string() }),
-        }
-    }
 }
 
 impl Demo {
@@ -109,19 +78,22 @@ impl Demo {
             .key(client.to_string()))
     }
 
-    /// `POST /publish/{topic}?event=NAME`.
-    #[must_use]
-    pub fn publish(&self, topic: &str, event: Option<&str>, data: &[u8]) -> Reply {
+    /// `POST /publish/{topic}?event=NAME`. An empty name, which an empty field of a form sends, is
+    /// none: the event is named after its topic.
+    ///
+    /// # Errors
+    ///
+    /// A 400 if the topic, the query or the data cannot be used; what [`PublishError::status`] says
+    /// if the broadcaster does not take it.
+    pub fn publish(&self, topic: &str, query: &str, data: &[u8]) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["event"])?;
+        let event = query.text("event")?.filter(|name| !name.is_empty());
         let Ok(data) = std::str::from_utf8(data) else {
-            return Reply::error(400, "an event's data is UTF-8");
+            return Err(Reply::error(400, "an event's data is UTF-8"));
         };
         match self.announce_and_publish(topic, event, data.to_owned()) {
-            Ok(id) => Reply {
-                status: 202,
-                retry_after: None,
-                json: json!({ "id": id.to_string() }),
-            },
-            Err(error) => Reply::error(error.status(), error),
+            Ok(id) => Ok(Reply::new(202, json!({ "id": id.to_string() }))),
+            Err(error) => Err(Reply::error(error.status(), error)),
         }
     }
 
@@ -154,31 +126,27 @@ impl Demo {
     }
 
     /// `GET /poll?after=ID&topics=a,b`.
-    #[must_use]
-    pub fn poll(&self, topics: Option<&str>, after: Option<&str>) -> Reply {
-        match parse_topics(topics.unwrap_or("all")) {
-            Ok(topics) => self.page(&topics, &last_event_id(after)),
-            Err(reply) => reply,
-        }
+    ///
+    /// # Errors
+    ///
+    /// A 400 if the query selects no topics. An id that cannot be used is a gap, and no error.
+    pub fn poll(&self, query: &str) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["after", "topics"])?;
+        let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
+        Ok(self.page(&topics, &last_event_id(&query)))
     }
 
     /// `GET /long-poll?after=ID&topics=a,b&wait=SECONDS`.
-    pub async fn long_poll(
-        &self,
-        topics: Option<&str>,
-        after: Option<&str>,
-        wait: Option<f64>,
-        client: impl ToString,
-    ) -> Reply {
-        let topics = match parse_topics(topics.unwrap_or("all")) {
-            Ok(topics) => topics,
-            Err(reply) => return reply,
-        };
-        let wait = match Duration::try_from_secs_f64(wait.unwrap_or(25.0)) {
-            Ok(wait) => wait.min(MAX_WAIT),
-            Err(error) => return Reply::error(400, error),
-        };
-        let mut after = last_event_id(after);
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Self::poll); a 400 if `wait` is not a number of seconds; a 503 or 429 if there
+    /// is no place for one more client.
+    pub async fn long_poll(&self, query: &str, client: impl ToString) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["after", "topics", "wait"])?;
+        let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
+        let wait = query.bytes("wait").map_or(Ok(DEFAULT_WAIT), parse_wait)?;
+        let mut after = last_event_id(&query);
         if after.is_none() {
             // Nothing was seen: everything from now on is news.
             after = self.hub.last_id().into();
@@ -188,31 +156,25 @@ impl Demo {
             .subscribe(&topics)
             .after(&after)
             .key(client.to_string());
-        let news = match news.open() {
-            Ok(subscriber) => wait_for_news(subscriber),
-            Err(refused) => {
-                let retry_after = Some(refused.retry_after.as_secs().max(1));
-                return Reply {
-                    retry_after,
-                    ..Reply::error(refused.status(), refused)
-                };
-            }
-        };
+        let news = wait_for_news(news.open().map_err(Reply::refused)?);
         let time_is_over = async {
             Delay::new(wait).await;
         };
         future::or(news, time_is_over).await;
-        self.page(&topics, &after)
+        Ok(self.page(&topics, &after))
     }
 
     fn page(&self, topics: &Topics, after: &LastEventId) -> Reply {
         let page = self.hub.replay(topics, after, PAGE_RECORDS);
         let events: Vec<Value> = page.records.iter().filter_map(event_json).collect();
-        Reply::ok(json!({
-            "events": events,
-            "last": page.last.to_string(),
-            "gap": page.gap.as_ref().map(gap_json),
-        }))
+        Reply::new(
+            200,
+            json!({
+                "events": events,
+                "last": page.last.to_string(),
+                "gap": page.gap.as_ref().map(gap_json),
+            }),
+        )
     }
 
     /// `GET /stats`.
@@ -235,17 +197,20 @@ impl Demo {
             })
             .collect();
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        Reply::ok(json!({
-            "subscribers": stats.subscribers,
-            "published": stats.published,
-            "delivered": stats.delivered,
-            "gaps": stats.gaps,
-            "replayed": stats.replayed,
-            "rejected": stats.refused,
-            "last": stats.last.to_string(),
-            "names": &*names,
-            "topics": topics,
-        }))
+        Reply::new(
+            200,
+            json!({
+                "subscribers": stats.subscribers,
+                "published": stats.published,
+                "delivered": stats.delivered,
+                "gaps": stats.gaps,
+                "replayed": stats.replayed,
+                "rejected": stats.refused,
+                "last": stats.last.to_string(),
+                "names": &*names,
+                "topics": topics,
+            }),
+        )
     }
 }
 
@@ -305,8 +270,18 @@ fn parse_topics(text: &str) -> Result<Topics, Reply> {
     text.parse().map_err(|error| Reply::error(400, error))
 }
 
-fn last_event_id(after: Option<&str>) -> LastEventId {
-    LastEventId::from_request(after.map(str::as_bytes), None)
+/// A number of seconds, fractions allowed, of which at most [`MAX_WAIT`] is waited.
+fn parse_wait(seconds: &[u8]) -> Result<Duration, Reply> {
+    let seconds = std::str::from_utf8(seconds).ok();
+    let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+    match seconds.map(Duration::try_from_secs_f64) {
+        Some(Ok(wait)) => Ok(wait.min(MAX_WAIT)),
+        _ => Err(Reply::error(400, "`wait` is a number of seconds")),
+    }
+}
+
+fn last_event_id(query: &Query) -> LastEventId {
+    LastEventId::from_request(query.bytes("after"), None)
 }
 
 fn event_json(record: &Record) -> Option<Value> {

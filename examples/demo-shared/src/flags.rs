@@ -59,6 +59,11 @@ pub struct Flags {
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = value_parser!(u32).range(1..=3_600))]
     grace: u32,
 
+    /// Seconds within which a client must have sent a request's head, else it is disconnected;
+    /// fractions allowed [default: what the framework's server says]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    header_timeout: Option<Duration>,
+
     /// Speak HTTPS and HTTP/2, with a self-signed certificate made at start
     #[arg(long)]
     tls: bool,
@@ -138,6 +143,12 @@ impl Flags {
         (self.metrics_every > 0).then(|| Duration::from_millis(self.metrics_every))
     }
 
+    /// How long a client may take for a request's head, never zero; `None` is the server's own
+    /// default. A demo whose server cannot bound it [refuses](Self::refuse).
+    pub fn header_timeout(&self) -> Option<Duration> {
+        self.header_timeout
+    }
+
     /// Whether to speak HTTPS, which a demo whose framework cannot [refuses](Self::refuse).
     pub fn tls(&self) -> bool {
         self.tls
@@ -206,6 +217,7 @@ mod tests {
         assert_eq!(flags.max_per_client(), None);
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
+        assert_eq!(flags.header_timeout(), None);
         assert!(!flags.tls());
         assert_eq!(flags.grace(), Duration::from_secs(1));
     }
@@ -215,7 +227,7 @@ mod tests {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
              --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
-             --grace 5 --tls",
+             --grace 5 --header-timeout 0.5 --tls",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
@@ -226,6 +238,7 @@ mod tests {
         assert_eq!(flags.max_per_client(), Some(3));
         assert_eq!(flags.lag(), Lag::Disconnect);
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
+        assert_eq!(flags.header_timeout(), Some(Duration::from_millis(500)));
         assert!(flags.tls());
         assert_eq!(flags.grace(), Duration::from_secs(5));
     }
@@ -275,6 +288,7 @@ mod tests {
             "--max-per-client=-1",
             "--metrics-every 3600001",
             "--grace 0",
+            "--header-timeout 0",
         ] {
             let kind = parse(arguments).err();
             assert!(
@@ -315,6 +329,7 @@ mod tests {
             "--lag",
             "--metrics-every",
             "--grace",
+            "--header-timeout",
         ] {
             assert!(help.contains(flag), "{flag} is missing from:\n{help}");
         }

@@ -10,6 +10,8 @@ mod echo;
 pub mod flags;
 pub mod metrics;
 pub mod path;
+mod query;
+mod reply;
 #[cfg(feature = "tls")]
 pub mod tls;
 
@@ -20,16 +22,23 @@ use std::time::Duration;
 
 use fanfare::{Broadcaster, KeepAlive, LagPolicy, PublishError, Retention, WhenRefused};
 
-pub use answers::{Demo, NotPublished, Reply};
+pub use answers::{Demo, NotPublished};
 pub use clap::Parser;
 pub use echo::echo;
 pub use flags::Flags;
+pub use reply::{check_length, Reply};
 
 /// The dashboard: one page without outside resources.
 pub const PAGE: &str = include_str!("page.html");
 
 /// The most bytes that one published event's data may have.
 pub const MAX_DATA: usize = 1 << 20;
+
+/// `Access-Control-Allow-Methods`: what scripts of other origins may do.
+pub const ALLOWED_METHODS: &str = "GET, POST";
+
+/// `Access-Control-Allow-Headers`: what their requests may carry.
+pub const ALLOWED_HEADERS: &str = "cache-control, content-type, last-event-id";
 
 /// Why a demo that could speak HTTPS does not; for [`Flags::refuse`].
 pub const BUILT_WITHOUT_TLS: &str =
