@@ -170,6 +170,20 @@ fn only_the_backend_judges_ids() {
 }
 
 #[test]
+fn a_hole_is_told_of_once_however_many_pages_lie_in_it() {
+    let remote = Remote::new(Retention::new().records(2_500).bytes(1 << 30));
+    let quiet = elsewhere(&remote, "quiet", 2_500);
+    let loud = elsewhere(&remote, "loud", 5_000);
+    let hub = hub_before(&remote, 10);
+    let last = LastEventId::from(EventId::new(quiet[0].major, 0));
+    let mut client = Client::open(hub.subscribe("quiet,loud").after(last));
+    let seen = read(&mut client, 5_000);
+    assert_eq!(ids(&seen), [&quiet[..], &loud[2_500..]].concat());
+    let end = loud[2_499].minor;
+    assert_eq!(gaps(&seen), [format!("gap:expired>{end}")]);
+}
+
+#[test]
 fn who_falls_behind_the_window_reads_the_backend_and_is_told_only_of_what_is_gone() {
     let remote = Remote::new(100);
     let hub = hub_before(&remote, 2);

@@ -24,7 +24,7 @@ use fanfare::actix_web::{bind_with, HttpServerExt, LastEventId, Sse, TcpOptions}
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Data::new(Demo::new(hub.clone()));
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
@@ -122,11 +122,8 @@ async fn publish(
     data: actix_web::Result<Bytes>,
 ) -> Result<Answer, Answer> {
     let data = data.map_err(unread)?;
-    Ok(Answer(demo.publish(
-        &topic,
-        request.query_string(),
-        &data,
-    )?))
+    let published = demo.publish(&topic, request.query_string(), &data).await?;
+    Ok(Answer(published))
 }
 
 #[post("/echo")]
@@ -137,7 +134,7 @@ async fn echo(data: actix_web::Result<Bytes>) -> Result<Sse, Answer> {
 
 #[route("/poll", method = "GET", method = "HEAD")]
 async fn poll(demo: Data<Demo>, request: HttpRequest) -> Result<Answer, Answer> {
-    Ok(Answer(demo.poll(request.query_string())?))
+    Ok(Answer(demo.poll(request.query_string()).await?))
 }
 
 #[route("/long-poll", method = "GET", method = "HEAD")]
@@ -152,7 +149,7 @@ async fn long_poll(
 
 #[route("/stats", method = "GET", method = "HEAD")]
 async fn stats(demo: Data<Demo>) -> Answer {
-    Answer(demo.stats())
+    Answer(demo.stats().await)
 }
 
 async fn no_route(request: HttpRequest) -> Answer {

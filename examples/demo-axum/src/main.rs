@@ -26,7 +26,7 @@ use tower_http::cors::{Any, CorsLayer};
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Demo::new(hub.clone());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
@@ -113,7 +113,8 @@ async fn publish(
     RawQuery(query): RawQuery,
     Data(data): Data,
 ) -> Result<Answer, Answer> {
-    let published = demo.publish(&topic, &query.unwrap_or_default(), &data)?;
+    let query = query.unwrap_or_default();
+    let published = demo.publish(&topic, &query, &data).await?;
     Ok(Answer(published))
 }
 
@@ -122,7 +123,7 @@ async fn echo(Data(events): Data) -> Result<Sse, Answer> {
 }
 
 async fn poll(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Result<Answer, Answer> {
-    Ok(Answer(demo.poll(&query.unwrap_or_default())?))
+    Ok(Answer(demo.poll(&query.unwrap_or_default()).await?))
 }
 
 async fn long_poll(
@@ -135,7 +136,7 @@ async fn long_poll(
 }
 
 async fn stats(State(demo): State<Demo>) -> Answer {
-    Answer(demo.stats())
+    Answer(demo.stats().await)
 }
 
 async fn no_route(uri: Uri) -> Answer {

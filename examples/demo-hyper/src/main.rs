@@ -27,7 +27,7 @@ type Body = Either<SseBody, Full<Bytes>>;
 fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Demo::new(hub.clone());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
@@ -78,9 +78,9 @@ async fn route(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
             publish(demo, topic, request).await
         }
         (&Method::POST, ["echo"]) => echo(request).await,
-        (&Method::GET, ["poll"]) => poll(demo, &request),
+        (&Method::GET, ["poll"]) => poll(demo, &request).await,
         (&Method::GET, ["long-poll"]) => long_poll(demo, &request).await,
-        (&Method::GET, ["stats"]) => json(demo.stats()),
+        (&Method::GET, ["stats"]) => json(demo.stats().await),
         _ => json(Reply::no_route(&target)),
     }
 }
@@ -100,7 +100,7 @@ async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Respon
     let published = async {
         let topic = path::decode(topic)?;
         let data = read(request.into_body()).await?;
-        demo.publish(&topic, &query, &data)
+        demo.publish(&topic, &query, &data).await
     };
     json(published.await.unwrap_or_else(|refusal| refusal))
 }
@@ -122,8 +122,8 @@ async fn read(body: Incoming) -> Result<Bytes, Reply> {
     }
 }
 
-fn poll(demo: &Demo, request: &Request<Incoming>) -> Response<Body> {
-    let page = demo.poll(query(request));
+async fn poll(demo: &Demo, request: &Request<Incoming>) -> Response<Body> {
+    let page = demo.poll(query(request)).await;
     json(page.unwrap_or_else(|refusal| refusal))
 }
 

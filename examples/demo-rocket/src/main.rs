@@ -35,7 +35,7 @@ async fn main() -> io::Result<()> {
         );
     }
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Demo::new(hub.clone());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
@@ -156,14 +156,14 @@ fn events(
 }
 
 #[post("/publish/<_>", data = "<body>")]
-fn publish(
+async fn publish(
     topic: Result<Segment, Reply>,
     query: Query<'_>,
     body: Result<Body, Reply>,
     demo: &State<Demo>,
 ) -> Result<Answer, Answer> {
     let (Segment(topic), Body(data)) = (topic?, body?);
-    Ok(Answer(demo.publish(&topic, query.0, &data)?))
+    Ok(Answer(demo.publish(&topic, query.0, &data).await?))
 }
 
 #[post("/echo", data = "<body>")]
@@ -173,8 +173,8 @@ fn echo(body: Result<Body, Reply>) -> Result<Sse, Answer> {
 }
 
 #[get("/poll")]
-fn poll(query: Query<'_>, demo: &State<Demo>) -> Result<Answer, Answer> {
-    Ok(Answer(demo.poll(query.0)?))
+async fn poll(query: Query<'_>, demo: &State<Demo>) -> Result<Answer, Answer> {
+    Ok(Answer(demo.poll(query.0).await?))
 }
 
 #[get("/long-poll")]
@@ -187,8 +187,8 @@ async fn long_poll(
 }
 
 #[get("/stats")]
-fn stats(demo: &State<Demo>) -> Answer {
-    Answer(demo.stats())
+async fn stats(demo: &State<Demo>) -> Answer {
+    Answer(demo.stats().await)
 }
 
 #[catch(404)]

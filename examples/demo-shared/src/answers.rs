@@ -4,7 +4,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fanfare::{
@@ -41,6 +41,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 pub struct Demo {
     hub: Broadcaster,
     names: Arc<Mutex<BTreeSet<String>>>,
+    /// Up to where the announcements of names have been read.
+    names_after: Arc<Mutex<LastEventId>>,
 }
 
 impl Demo {
@@ -50,6 +52,7 @@ impl Demo {
         Self {
             hub,
             names: Arc::default(),
+            names_after: Arc::default(),
         }
     }
 
@@ -85,13 +88,14 @@ impl Demo {
     ///
     /// A 400 if the topic, the query or the data cannot be used; what [`PublishError::status`] says
     /// if the broadcaster does not take it.
-    pub fn publish(&self, topic: &str, query: &str, data: &[u8]) -> Result<Reply, Reply> {
+    pub async fn publish(&self, topic: &str, query: &str, data: &[u8]) -> Result<Reply, Reply> {
         let query = Query::parse(query, &["event"])?;
         let event = query.text("event")?.filter(|name| !name.is_empty());
         let Ok(data) = std::str::from_utf8(data) else {
             return Err(Reply::error(400, "an event's data is UTF-8"));
         };
-        match self.announce_and_publish(topic, event, data.to_owned()) {
+        let published = self.announce_and_publish(topic, event, data.to_owned());
+        match published.await {
             Ok(id) => Ok(Reply::new(202, json!({ "id": id.to_string() }))),
             Err(error) => Err(Reply::error(error.status(), error)),
         }
@@ -103,7 +107,7 @@ impl Demo {
     /// # Errors
     ///
     /// See [`NotPublished`].
-    pub fn announce_and_publish(
+    pub async fn announce_and_publish(
         &self,
         topic: &str,
         event: Option<&str>,
@@ -112,17 +116,53 @@ impl Demo {
         let topic = Topic::new(topic).map_err(|error| NotPublished::Words(error.to_string()))?;
         let name = EventName::new(event.unwrap_or(topic.as_str()).to_owned())
             .map_err(|error| NotPublished::Words(error.to_string()))?;
-        // Held while it is announced, so that nobody else publishes the name's first event.
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = !names.contains(name.as_str()) && name.as_str().len() <= MAX_NAME_BYTES;
-        if is_new && names.len() < MAX_NAMES {
+        // It counts as announced once it has been: two who publish it first both announce it, and
+        // nobody's event comes before.
+        let is_new = {
+            let names = self.names();
+            let is_new = !names.contains(name.as_str()) && name.as_str().len() <= MAX_NAME_BYTES;
+            is_new && names.len() < MAX_NAMES
+        };
+        if is_new {
             let announcement = json!({ "name": name.as_str() }).to_string();
-            self.hub
-                .try_publish(NAMES, Event::data(announcement).name(NAMES))?;
-            names.insert(name.as_str().to_owned());
+            let announcement = Event::data(announcement).name(NAMES);
+            self.hub.publish(NAMES, announcement).await?;
+            self.names().insert(name.as_str().to_owned());
         }
-        drop(names);
-        Ok(self.hub.try_publish(topic, Event::data(data).name(name))?)
+        let event = Event::data(data).name(name);
+        Ok(self.hub.publish(topic, event).await?)
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns which names others have announced: other processes, and this one before it was started
+    /// again.
+    async fn learn_names(&self) {
+        loop {
+            let after = self.names_after();
+            // What cannot be read now is read the next time.
+            let Ok(page) = self.hub.replay(NAMES, &after, PAGE_RECORDS).await else {
+                return;
+            };
+            let announced = page.records.iter().filter_map(announced_name);
+            self.names().extend(announced);
+            let last = LastEventId::from(page.last);
+            let leads_on = last != after && page.records.len() >= PAGE_RECORDS;
+            *self
+                .names_after
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = last;
+            if !leads_on {
+                return;
+            }
+        }
+    }
+
+    fn names_after(&self) -> LastEventId {
+        let after = self.names_after.lock();
+        after.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `GET /poll?after=ID&topics=a,b`.
@@ -130,10 +170,10 @@ impl Demo {
     /// # Errors
     ///
     /// A 400 if the query selects no topics. An id that cannot be used is a gap, and no error.
-    pub fn poll(&self, query: &str) -> Result<Reply, Reply> {
+    pub async fn poll(&self, query: &str) -> Result<Reply, Reply> {
         let query = Query::parse(query, &["after", "topics"])?;
         let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
-        Ok(self.page(&topics, &last_event_id(&query)))
+        self.page(&topics, &last_event_id(&query)).await
     }
 
     /// `GET /long-poll?after=ID&topics=a,b&wait=SECONDS`.
@@ -161,25 +201,26 @@ impl Demo {
             Delay::new(wait).await;
         };
         future::or(news, time_is_over).await;
-        Ok(self.page(&topics, &after))
+        self.page(&topics, &after).await
     }
 
-    fn page(&self, topics: &Topics, after: &LastEventId) -> Reply {
-        let page = self.hub.replay(topics, after, PAGE_RECORDS);
+    async fn page(&self, topics: &Topics, after: &LastEventId) -> Result<Reply, Reply> {
+        let page = self.hub.replay(topics, after, PAGE_RECORDS).await;
+        let page = page.map_err(|error| Reply::error(503, error))?;
         let events: Vec<Value> = page.records.iter().filter_map(event_json).collect();
-        Reply::new(
+        Ok(Reply::new(
             200,
             json!({
                 "events": events,
                 "last": page.last.to_string(),
                 "gap": page.gap.as_ref().map(gap_json),
             }),
-        )
+        ))
     }
 
     /// `GET /stats`.
-    #[must_use]
-    pub fn stats(&self) -> Reply {
+    pub async fn stats(&self) -> Reply {
+        self.learn_names().await;
         let stats = self.hub.stats();
         let id = |id: Option<EventId>| id.map(|id| id.to_string());
         let topics: Map<String, Value> = stats
@@ -196,7 +237,7 @@ impl Demo {
                 (topic.to_string(), stats)
             })
             .collect();
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names();
         Reply::new(
             200,
             json!({
@@ -208,6 +249,11 @@ impl Demo {
                 "rejected": stats.refused,
                 "last": stats.last.to_string(),
                 "names": &*names,
+                "backend": stats.backend.map(|backend| json!({
+                    "ready": backend.is_ready,
+                    "reads": backend.reads,
+                    "failures": backend.failures,
+                })),
                 "topics": topics,
             }),
         )
@@ -292,6 +338,12 @@ fn event_json(record: &Record) -> Option<Value> {
         "event": message.name,
         "data": message.data,
     }))
+}
+
+/// The name that a record of the topic [`NAMES`] announces.
+fn announced_name(record: &Record) -> Option<String> {
+    let announced: Value = serde_json::from_str(&record.message()?.data).ok()?;
+    Some(announced["name"].as_str()?.to_owned())
 }
 
 fn gap_json(gap: &Gap) -> Value {

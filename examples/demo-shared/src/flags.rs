@@ -1,5 +1,6 @@
 //! `Flags`: what can be chosen on the command line, the same for every framework's demo.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{builder::ValueParser, error::ErrorKind, value_parser, Parser, ValueEnum};
@@ -63,6 +64,23 @@ pub struct Flags {
     /// fractions allowed [default: what the framework's server says]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     header_timeout: Option<Duration>,
+
+    /// Keep history in this directory, where it survives the process
+    #[arg(long, value_name = "DIR", conflicts_with = "redis")]
+    data_dir: Option<PathBuf>,
+
+    /// Keep history in Redis, shared with every other process on the same URL and stream
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+
+    /// The name of the stream in Redis
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "fanfare",
+        requires = "redis"
+    )]
+    stream: String,
 
     /// Speak HTTPS and HTTP/2, with a self-signed certificate made at start
     #[arg(long)]
@@ -149,6 +167,16 @@ impl Flags {
         self.header_timeout
     }
 
+    /// Where history is kept on this machine, if not in memory.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
+    /// The Redis that history is kept in, and the stream's name there, if not in memory.
+    pub fn redis(&self) -> Option<(&str, &str)> {
+        Some((self.redis.as_deref()?, &self.stream))
+    }
+
     /// Whether to speak HTTPS, which a demo whose framework cannot [refuses](Self::refuse).
     pub fn tls(&self) -> bool {
         self.tls
@@ -219,6 +247,7 @@ mod tests {
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
         assert_eq!(flags.header_timeout(), None);
         assert!(!flags.tls());
+        assert_eq!((flags.data_dir(), flags.redis()), (None, None));
         assert_eq!(flags.grace(), Duration::from_secs(1));
     }
 
@@ -240,6 +269,12 @@ mod tests {
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
         assert_eq!(flags.header_timeout(), Some(Duration::from_millis(500)));
         assert!(flags.tls());
+        let flags = accept("--data-dir history");
+        assert_eq!(flags.data_dir(), Some(Path::new("history")));
+        let flags = accept("--redis redis://localhost --stream other");
+        assert_eq!(flags.redis(), Some(("redis://localhost", "other")));
+        let flags = accept("--redis redis://localhost");
+        assert_eq!(flags.redis(), Some(("redis://localhost", "fanfare")));
         assert_eq!(flags.grace(), Duration::from_secs(5));
     }
 
@@ -309,6 +344,10 @@ mod tests {
             Some(ErrorKind::InvalidValue)
         );
         assert_eq!(
+            parse("--data-dir a --redis redis://localhost").err(),
+            Some(ErrorKind::ArgumentConflict)
+        );
+        assert_eq!(
             parse("--no-such-flag").err(),
             Some(ErrorKind::UnknownArgument)
         );
@@ -330,6 +369,10 @@ mod tests {
             "--metrics-every",
             "--grace",
             "--header-timeout",
+            "--data-dir",
+            "--redis",
+            "--stream",
+            "--tls",
         ] {
             assert!(help.contains(flag), "{flag} is missing from:\n{help}");
         }

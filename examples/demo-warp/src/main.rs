@@ -25,7 +25,7 @@ async fn main() -> std::io::Result<()> {
         );
     }
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Demo::new(hub.clone());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
@@ -175,8 +175,8 @@ async fn publish(
     data: Result<Vec<u8>, Reply>,
     demo: Demo,
 ) -> Response {
-    let published = path::decode(&topic).and_then(|topic| demo.publish(&topic, &query, &data?));
-    json(published.unwrap_or_else(|refusal| refusal))
+    let published = async { demo.publish(&path::decode(&topic)?, &query, &data?).await };
+    json(published.await.unwrap_or_else(|refusal| refusal))
 }
 
 async fn echo(events: Result<Vec<u8>, Reply>) -> Response {
@@ -187,7 +187,7 @@ async fn echo(events: Result<Vec<u8>, Reply>) -> Response {
 }
 
 async fn poll(query: String, demo: Demo) -> Response {
-    json(demo.poll(&query).unwrap_or_else(|refusal| refusal))
+    json(demo.poll(&query).await.unwrap_or_else(|refusal| refusal))
 }
 
 async fn long_poll(query: String, client: String, demo: Demo) -> Response {
@@ -196,7 +196,7 @@ async fn long_poll(query: String, client: String, demo: Demo) -> Response {
 }
 
 async fn stats(demo: Demo) -> Response {
-    json(demo.stats())
+    json(demo.stats().await)
 }
 
 fn json(reply: Reply) -> Response {
