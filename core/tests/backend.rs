@@ -332,6 +332,19 @@ fn who_saw_more_than_this_process_waits_and_sees_nothing_twice() {
 }
 
 #[test]
+fn what_was_published_here_before_a_client_came_is_no_news_to_it() {
+    let remote = Remote::new(1_000);
+    let hub = hub_before(&remote, 100);
+    for _ in 0..200 {
+        let before = block_on(hub.publish("a", Event::data("before"))).expect("up");
+        assert!(hub.last_id() >= before);
+        let mut client = Client::open(hub.subscribe("a"));
+        let after = block_on(hub.publish("a", Event::data("after"))).expect("up");
+        assert_eq!(ids(&read(&mut client, 1)), [after]);
+    }
+}
+
+#[test]
 fn closing_delivers_what_was_published_first() {
     for _ in 0..20 {
         let remote = Remote::new(1_000);

@@ -204,7 +204,11 @@ impl Broadcaster {
     /// The place of the newest event: what a page that has just been rendered resumes after.
     #[must_use]
     pub fn last_id(&self) -> EventId {
-        self.hub().memory.last()
+        let hub = self.hub();
+        match &hub.backend {
+            Some(backend) => backend.newest_known(&hub.memory),
+            None => hub.memory.last(),
+        }
     }
 
     /// An [`EventSource`](crate::EventSource) that is every subscriber of the topic.
