@@ -6,7 +6,10 @@ mod clients;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
-use actix_web::{get, post, rt, App, Either, HttpRequest, HttpResponse, HttpServer, Responder};
+use actix_web::{
+    get, post, rt, App, CustomizeResponder, Either, HttpRequest, HttpResponse, HttpServer,
+    Responder,
+};
 use actix_web_lab::sse;
 use bench_server_shared::{
     about, broadcaster, publish, publish_lines, say_listening, topics, Flags, Kind, Parser,
@@ -115,7 +118,7 @@ async fn native_events(
     let events = clients.follow(&query.topics, last.and_then(|last| last.to_str().ok()));
     let sse = sse::Sse::from_infallible_stream(events).with_keep_alive(KEEP_ALIVE);
     let headers = HEADERS.into_iter();
-    headers.fold(sse.customize(), |sse, header| sse.insert_header(header))
+    headers.fold(sse.customize(), CustomizeResponder::insert_header)
 }
 
 #[post("/publish/{topic}")]
