@@ -31,7 +31,7 @@ enum Kind {
     Fanfare,
     /// axum's own `Sse` over a `tokio::sync::broadcast`
     Native,
-    /// axum's WebSockets over a `tokio::sync::broadcast`
+    /// axum's `WebSocket` over a `tokio::sync::broadcast`
     Websocket,
     /// Requests that wait for an event, answered from Fanfare's history
     LongPoll,

@@ -96,12 +96,8 @@ fn fanfare_events(
 }
 
 #[post("/publish/<topic>", data = "<body>")]
-fn fanfare_publish(
-    topic: &str,
-    body: Vec<u8>,
-    hub: &State<Broadcaster>,
-) -> Result<String, Refused> {
-    publish(hub, topic, &body).map_err(bad_request)
+fn fanfare_publish(topic: &str, body: &[u8], hub: &State<Broadcaster>) -> Result<String, Refused> {
+    publish(hub, topic, body).map_err(bad_request)
 }
 
 #[get("/subscribers")]
@@ -117,7 +113,8 @@ fn native_events(
     last: Last,
     mut end: Shutdown,
 ) -> WithHeaders<EventStream![]> {
-    let events = native.follow(topics, last.0.as_deref());
+    let Last(last) = last;
+    let events = native.follow(topics, last.as_deref());
     let stream = EventStream! {
         let mut events = pin!(events);
         loop {
@@ -133,14 +130,14 @@ fn native_events(
 }
 
 #[post("/publish/<topic>", data = "<body>")]
-fn native_publish(topic: &str, body: Vec<u8>, native: &State<Messages>) -> Result<String, Refused> {
-    let published = publish_lines(&body, |line| {
+fn native_publish(topic: &str, body: &[u8], native: &State<Messages>) -> Result<String, Refused> {
+    let published = publish_lines(body, |line| {
         native.publish(topic, |id| {
             let data = line.to_owned();
             Arc::new(Message { id, data })
         });
     });
-    published.map_err(bad_request)
+    published.map_err(|error| bad_request(error.to_string()))
 }
 
 #[get("/subscribers")]
@@ -156,8 +153,8 @@ fn versions() -> String {
     )
 }
 
-fn bad_request(words: impl ToString) -> Refused {
-    (Status::BadRequest, words.to_string())
+fn bad_request(words: String) -> Refused {
+    (Status::BadRequest, words)
 }
 
 /// `Last-Event-ID`, for who has no extractor for it.
