@@ -61,8 +61,13 @@ struct Place {
 /// What an event has told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// An event, and how many before it are gone, as a gap event had announced.
-    Event { payload: Payload, skipped: u64 },
+    /// An event.
+    Event {
+        /// What it holds.
+        payload: Payload,
+        /// How many before it are gone, as a gap event had announced.
+        skipped: u64,
+    },
     /// A gap event.
     Gap,
 }
@@ -166,26 +171,52 @@ pub enum Fault {
     Malformed(Malformed),
     /// An event came although the one before it had not, and no gap event had said so.
     Lost {
+        /// Of this topic.
         topic: u32,
+        /// The event that had to come.
         expected: u64,
+        /// The one that came.
         number: u64,
     },
     /// An event came again.
-    Doubled { topic: u32, number: u64 },
+    Doubled {
+        /// Of this topic.
+        topic: u32,
+        /// Which.
+        number: u64,
+    },
     /// An event came that nobody had published.
-    NotPublished { topic: u32, number: u64 },
+    NotPublished {
+        /// Of this topic.
+        topic: u32,
+        /// Which.
+        number: u64,
+    },
     /// An event came of a topic that the client has not asked for.
-    NotSubscribed { topic: u32, number: u64 },
-    /// An id is not later than the one before it.
-    IdGoesBack { topic: u32, number: u64 },
-    /// The response had another status.
+    NotSubscribed {
+        /// Of this topic.
+        topic: u32,
+        /// Which.
+        number: u64,
+    },
+    /// An event's id is not later than that of the event before it.
+    IdGoesBack {
+        /// Of this topic.
+        topic: u32,
+        /// Which.
+        number: u64,
+    },
+    /// The response had this status.
     Status(u16),
     /// The connection was closed.
     Closed,
-    /// The events that were still to come did not.
+    /// What was still to come did not.
     Missing {
+        /// In this topic, for one.
         topic: u32,
+        /// The event that had to come there.
         expected: u64,
+        /// How many deliveries did not come, to all clients.
         missing: u64,
     },
 }

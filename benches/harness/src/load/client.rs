@@ -69,8 +69,11 @@ pub(super) struct Client {
     pub(super) stream: TcpStream,
     pub(super) subscription: Subscription,
     pub(super) reader: Reader,
-    /// The newest id it has received.
-    pub(super) last_id: Option<String>,
+    /// The id of the first event that it has received.
+    pub(super) first_id: Option<String>,
+    /// The id after which it polls next, once the first answer has come.
+    polled: Option<Option<String>>,
+    is_open: bool,
     state: State,
     content: Content,
 }
@@ -115,6 +118,8 @@ pub(super) enum Turn {
     Waits,
     /// Its first request is on its way.
     Opened,
+    /// The first answer has come to who polls: it says where to begin.
+    Begun,
     /// What it polled for has been answered.
     Answered,
 }
@@ -149,20 +154,23 @@ impl Client {
             stream,
             subscription,
             reader,
-            last_id: None,
+            first_id: None,
+            polled: None,
+            is_open: false,
             state: State::Sending(request),
             content,
         })
     }
 
-    /// Whether its connection is still being made.
-    pub(super) fn is_opening(&self) -> bool {
-        matches!(self.state, State::Sending(_))
+    /// Whether everything that it asked for has been answered.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered)
     }
 
     /// Asks for what has come since: polling again.
     pub(super) fn ask_again(&mut self, tally: &mut Tally) -> Result<(), Failure> {
-        let request = poll_request(&self.subscription, self.last_id.as_deref());
+        let after = self.polled.as_ref().and_then(Option::as_deref);
+        let request = poll_request(&self.subscription, after);
         self.state = State::Sending(request);
         tally.requests += 1;
         self.send(tally)?;
@@ -184,7 +192,8 @@ impl Client {
                     tally.bytes += written as u64;
                 }
                 self.state = State::Head(Vec::new());
-                Ok(Turn::Opened)
+                let was_open = std::mem::replace(&mut self.is_open, true);
+                Ok(if was_open { Turn::Waits } else { Turn::Opened })
             }
             Ok(_) => Err(io::Error::from(ErrorKind::WriteZero).into()),
             Err(error) if is_not_yet(&error) => Ok(Turn::Waits),
@@ -199,12 +208,13 @@ impl Client {
         tally: &mut Tally,
         published: &Published,
     ) -> Result<Turn, Failure> {
-        if self.is_opening() {
+        if matches!(self.state, State::Sending(_)) {
             return self.send(tally);
         }
         if !self.subscription.reads {
             return Ok(Turn::Waits);
         }
+        let had_begun = self.polled.is_some();
         loop {
             let length = match self.stream.read(buffer) {
                 Ok(0) => return Err(Fault::Closed.into()),
@@ -220,7 +230,8 @@ impl Client {
             }
         }
         Ok(match self.state {
-            State::Answered => Turn::Answered,
+            State::Answered if had_begun => Turn::Answered,
+            State::Answered => Turn::Begun,
             _ => Turn::Waits,
         })
     }
@@ -228,14 +239,13 @@ impl Client {
     /// Takes bytes that have arrived.
     fn take(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         now: u64,
         tally: &mut Tally,
         published: &Published,
     ) -> Result<(), Fault> {
-        // What follows the first bytes of a head, until it is complete.
         let mut joined;
-        if let State::Head(begin) = &mut self.state {
+        let bytes = if let State::Head(begin) = &mut self.state {
             joined = std::mem::take(begin);
             joined.extend_from_slice(bytes);
             let Some(head) = http::head(&joined)? else {
@@ -254,24 +264,25 @@ impl Client {
             if matches!(self.content, Content::Page(_)) {
                 tally.bytes += head.length as u64;
             }
-            joined.drain(..head.length);
             self.state = State::Body(head.body);
-            bytes = &joined;
-        }
+            &joined[head.length..]
+        } else {
+            bytes
+        };
         let State::Body(body) = &mut self.state else {
             return Err(Malformed::new("a response that nobody asked for", bytes).into());
         };
         tally.bytes += bytes.len() as u64;
         let reader = &mut self.reader;
-        let last_id = &mut self.last_id;
+        let first_id = &mut self.first_id;
         let content = &mut self.content;
         let used = body.read(bytes, |piece| match content {
             Content::Events(stream) => stream.read(piece, |event| {
                 let news = reader.take(event, published)?;
                 tally.take(news, now);
-                if last_id.is_none() {
+                if first_id.is_none() {
                     let id = event.id.unwrap_or_default();
-                    *last_id = Some(String::from_utf8_lossy(id).into_owned());
+                    *first_id = Some(String::from_utf8_lossy(id).into_owned());
                 }
                 Ok(())
             }),
@@ -309,13 +320,13 @@ impl Client {
             .map_err(|error| Malformed::new(&error.to_string(), bytes))?;
         bytes.clear();
         // The first answer only says where to begin.
-        if self.last_id.is_some() {
+        if self.polled.is_some() {
             for PageEvent { id, data } in page.events {
                 let news = (self.reader).take_data(id.as_bytes(), data.as_bytes(), published)?;
                 tally.take(news, now);
             }
         }
-        self.last_id = page.last.or(self.last_id.take());
+        self.polled = Some(page.last.or(self.polled.take().flatten()));
         self.state = State::Answered;
         Ok(())
     }

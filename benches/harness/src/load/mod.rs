@@ -8,7 +8,8 @@
 mod client;
 mod publisher;
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -48,8 +49,10 @@ struct Crowd {
     /// Those that are to be connected when fewer are under way.
     waiting: VecDeque<(usize, Subscription)>,
     opening: usize,
-    /// Those who poll, and when they do so next; all at the same interval, so in order.
-    polls: VecDeque<(u64, usize)>,
+    /// Those who poll at fixed times, and when they do so next.
+    polls: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Those who poll and know where to begin.
+    begun: usize,
     /// Those who read, by topic.
     readers: Vec<u64>,
     published: Published,
@@ -196,7 +199,8 @@ impl Load {
             clients: Vec::new(),
             waiting: VecDeque::new(),
             opening: 0,
-            polls: VecDeque::new(),
+            polls: BinaryHeap::new(),
+            begun: 0,
             readers: vec![0; topics as usize],
             published: Published::new(topics as usize),
             tally: Tally::new()?,
@@ -233,7 +237,7 @@ impl Load {
         let streams = self.crowd.clients.iter().flatten().filter(streams).count();
         loop {
             // Those who poll must have learnt where to begin.
-            let has_begun = self.crowd.polls.len() == all - streams;
+            let has_begun = self.crowd.begun == all - streams;
             if has_begun && server::subscribers(self.crowd.address)? == streams {
                 return Ok(());
             }
@@ -249,10 +253,8 @@ impl Load {
             if subscription.reads {
                 for &topic in &subscription.topics {
                     crowd.readers[topic as usize] += 1;
-                    if let Some((_, number)) = subscription.after {
-                        crowd.tally.expected += crowd.published.newest(topic) - number;
-                    }
                 }
+                crowd.tally.expected += to_catch_up(&crowd.published, &subscription);
             }
             crowd.waiting.push_back((crowd.clients.len(), subscription));
             crowd.clients.push(None);
@@ -337,7 +339,7 @@ impl Load {
     /// The id of the first event that a client has had.
     #[must_use]
     pub fn first_id(&self, client: usize) -> Option<String> {
-        self.crowd.clients.get(client)?.as_ref()?.last_id.clone()
+        self.crowd.clients.get(client)?.as_ref()?.first_id.clone()
     }
 
     /// Closes all clients.
@@ -345,6 +347,7 @@ impl Load {
         let crowd = &mut self.crowd;
         crowd.clients.clear();
         crowd.polls.clear();
+        crowd.begun = 0;
         crowd.readers.fill(0);
     }
 
@@ -413,36 +416,115 @@ impl Crowd {
 
     /// Lets a client do what it can.
     fn ready(&mut self, index: usize) -> Result<(), Failure> {
+        let all = self.clients.len() as u64;
         let Some(Some(client)) = self.clients.get_mut(index) else {
             return Ok(());
         };
-        let was_opening = client.is_opening();
         let before = self.tally.received;
         let turn = client
             .ready(&mut self.buffer, &mut self.tally, &self.published)
             .map_err(|failure| named(failure, index))?;
-        let transport = client.subscription.transport;
-        match turn {
-            Turn::Opened if was_opening && !is_polling(client) => self.opening -= 1,
-            Turn::Answered if transport == Transport::LongPoll => {
+        let is_first_answer = turn == Turn::Begun;
+        match (turn, client.subscription.transport) {
+            (Turn::Opened, _) => self.opening -= 1,
+            (Turn::Begun, Transport::Poll) => {
+                // Spread over the interval, as clients that do not know of each other are.
+                let share = nanos(POLL_INTERVAL) * index as u64 / all;
+                self.polls.push(Reverse((clock::now() + share, index)));
+            }
+            (Turn::Begun | Turn::Answered, Transport::LongPoll) => {
                 client
                     .ask_again(&mut self.tally)
                     .map_err(|failure| named(failure, index))?;
             }
             _ => {}
         }
-        if self.churns && self.tally.received > before && is_caught_up(client, &self.published) {
-            self.caught_up.push(index);
+        self.begun += usize::from(is_first_answer);
+        if self.churns && self.tally.received > before {
+            let is_caught_up = |(topic, next)| next > self.published.newest(topic);
+            if client.reader.next().all(is_caught_up) {
+                self.caught_up.push(index);
+            }
         }
         Ok(())
     }
 
     fn publish_due(&mut self, publisher: &mut Publisher) -> Result<(), Failure> {
-        publisher.publish_due(
-            clock::now(),
-            &mut self.published,
-            &self.readers,
-            &mut self.tally,
-        )
+        let (published, tally) = (&mut self.published, &mut self.tally);
+        publisher.publish_due(clock::now(), published, &self.readers, tally)
     }
+
+    fn next_poll(&self) -> Option<u64> {
+        self.polls.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Lets those poll for whom it is time.
+    fn poll_due(&mut self) -> Result<(), Failure> {
+        let now = clock::now();
+        while let Some(&Reverse((due, index))) = self.polls.peek().filter(|next| next.0 .0 <= now) {
+            self.polls.pop();
+            self.polls.push(Reverse((due + nanos(POLL_INTERVAL), index)));
+            if let Some(Some(client)) = self.clients.get_mut(index) {
+                // Who has not been answered yet leaves this time out.
+                if client.is_answered() {
+                    client
+                        .ask_again(&mut self.tally)
+                        .map_err(|failure| named(failure, index))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes those who have caught up. While clients churn, others take their places.
+    fn replace_caught_up(&mut self) {
+        for index in self.caught_up.drain(..) {
+            let Some(client) = self.clients[index].take() else {
+                continue;
+            };
+            self.tally.churned += 1;
+            if self.churns {
+                self.tally.expected += to_catch_up(&self.published, &client.subscription);
+                self.waiting.push_back((index, client.subscription));
+            }
+        }
+    }
+
+    /// The first client that has not got everything.
+    fn missing(&self) -> Failure {
+        let readers = self.clients.iter().enumerate().filter_map(|(index, client)| {
+            let client = client.as_ref()?;
+            client.subscription.reads.then_some((index, client))
+        });
+        for (index, client) in readers {
+            let is_behind = |&(topic, next): &(u32, u64)| next <= self.published.newest(topic);
+            if let Some((topic, expected)) = client.reader.next().find(is_behind) {
+                let Tally { expected: all, received, skipped, .. } = &self.tally;
+                let missing = all - received - skipped;
+                let fault = Fault::Missing { topic, expected, missing };
+                return Failure::Client { client: index, fault };
+            }
+        }
+        Failure::Publisher("a publish was not answered".to_owned())
+    }
+}
+
+/// How many events a client must be sent that have been published.
+fn to_catch_up(published: &Published, subscription: &Subscription) -> u64 {
+    let Some((_, number)) = subscription.after else {
+        return 0;
+    };
+    let missed = |&topic: &u32| published.newest(topic) - number;
+    subscription.topics.iter().map(missed).sum()
+}
+
+fn named(failure: Failure, index: usize) -> Failure {
+    match failure {
+        Failure::Client { fault, .. } => Failure::Client { client: index, fault },
+        other => other,
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -173,8 +173,7 @@ impl Publisher {
     fn take(&mut self, bytes: &[u8], tally: &mut Tally) -> Result<(), Failure> {
         let wrong = |malformed: Malformed| Failure::Publisher(malformed.to_string());
         let mut joined;
-        let mut bytes = bytes;
-        if let State::Head(begin) = &mut self.state {
+        let bytes = if let State::Head(begin) = &mut self.state {
             joined = std::mem::take(begin);
             joined.extend_from_slice(bytes);
             let Some(head) = http::head(&joined).map_err(wrong)? else {
@@ -185,10 +184,11 @@ impl Publisher {
                 let text = String::from_utf8_lossy(&joined).into_owned();
                 return Err(Failure::Publisher(text));
             }
-            joined.drain(..head.length);
-            bytes = &joined;
             self.state = State::Body(head.body, Vec::new());
-        }
+            &joined[head.length..]
+        } else {
+            bytes
+        };
         let State::Body(body, text) = &mut self.state else {
             let unasked = Malformed::new("a response that nobody asked for", bytes);
             return Err(wrong(unasked));

@@ -29,16 +29,30 @@ pub enum Body {
 /// Where in a chunked body one is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chunk {
-    /// In the size, of which this is read.
-    Size { size: u64, digits: u8 },
+    /// In the size.
+    Size {
+        /// What its digits say so far.
+        size: u64,
+        /// How many there were.
+        digits: u8,
+    },
     /// Behind the size, before the LF.
-    SizeEnd { size: u64 },
-    /// In the data, of which this is left.
-    Data { left: u64 },
+    SizeEnd {
+        /// What it said.
+        size: u64,
+    },
+    /// In the data.
+    Data {
+        /// How many bytes are left.
+        left: u64,
+    },
     /// Behind the data, before the CR or the LF.
     DataEnd,
-    /// Behind the last chunk; whether the line has been empty so far.
-    Trailer { empty: bool },
+    /// Behind the last chunk.
+    Trailer {
+        /// Whether the line has been empty so far.
+        empty: bool,
+    },
 }
 
 impl Chunk {
@@ -151,7 +165,7 @@ impl Chunk {
             },
             (Self::SizeEnd { size }, b'\r') => Self::SizeEnd { size: *size },
             // Fifteen digits cannot overflow.
-            (Self::Size { size, digits @ ..15 }, digit) => Self::Size {
+            (Self::Size { size, digits: digits @ 0..15 }, digit) => Self::Size {
                 size: size * 16 + u64::from(char::from(digit).to_digit(16)?),
                 digits: digits + 1,
             },
