@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask demo | test | ci`.
+//! The project's own commands: `cargo xtask demo | test | bench | ci`.
 //!
 //! This file only parses and dispatches; each command is a file of its own.
 
+mod bench;
 mod chromium;
 mod ci;
 mod contract;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         }
         Some(Request::Demo(arguments)) => Workspace::load().and_then(|w| demo::run(&w, arguments)),
         Some(Request::Test) => Workspace::load().and_then(|w| test::run(&w)),
+        Some(Request::Bench(flags)) => Workspace::load().and_then(|w| bench::run(&w, flags)),
         Some(Request::Ci) => Workspace::load().and_then(|w| ci::run(&w)),
         None => Err(Failure::new(format!(
             "this is not a command of cargo xtask\n\n{HELP}"
@@ -47,6 +49,7 @@ enum Request<'a> {
     Help,
     Demo(&'a [OsString]),
     Test,
+    Bench(&'a [OsString]),
     Ci,
 }
 
@@ -58,6 +61,7 @@ fn parse(arguments: &[OsString]) -> Option<Request<'_>> {
         ("help" | "--help" | "-h", []) => Some(Request::Help),
         ("demo", rest) => Some(Request::Demo(rest)),
         ("test", []) => Some(Request::Test),
+        ("bench", rest) => Some(Request::Bench(rest)),
         ("ci", []) => Some(Request::Ci),
         _ => None,
     }
@@ -67,6 +71,9 @@ const HELP: &str = "\
 cargo xtask demo [FRAMEWORK] [FLAGS]  run the demo, release build; FRAMEWORK is axum unless named,
                                       FLAGS are the demo's own (--port 4000, --history 5000, ...)
 cargo xtask test                      every test: unit, doc, loom, sockets and a real browser
+cargo xtask bench [FLAGS]             measure every framework beside its own way, and write
+                                      target/bench/report.html; --quick takes 3 minutes, all of it
+                                      40; --compare OLD.json says what changed; --help: the rest
 cargo xtask ci                        all that a change must pass, the tests included
 ";
 
@@ -83,6 +90,8 @@ mod tests {
         assert_eq!(parse(&demo), Some(Request::Demo(&demo[1..])));
         assert_eq!(parse(&words("test")), Some(Request::Test));
         assert_eq!(parse(&words("ci")), Some(Request::Ci));
+        let bench = words("bench --quick");
+        assert_eq!(parse(&bench), Some(Request::Bench(&bench[1..])));
         assert_eq!(parse(&words("ci --fast")), None);
         assert_eq!(parse(&words("deploy")), None);
     }

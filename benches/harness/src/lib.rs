@@ -11,3 +11,4 @@ pub mod wire;
 pub mod verify;
 pub mod load;
 pub mod figures;
+pub mod report;
