@@ -3,12 +3,18 @@
 // Figures are sums and ratios of what was counted: far below what an f64 holds exactly.
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
+pub mod machine;
+pub mod contenders;
+pub mod scenarios;
+pub mod run;
 pub mod server;
 pub mod proc;
+pub mod trace;
+pub mod load;
 pub mod clock;
 pub mod payload;
 pub mod wire;
 pub mod verify;
-pub mod load;
+pub mod measure;
 pub mod figures;
 pub mod report;

@@ -39,6 +39,8 @@ pub struct Settings {
     pub history: usize,
     /// Where it runs and where the load does.
     pub pinned: Option<Pinned>,
+    /// Whether it may run where the load does as well.
+    pub shares: bool,
 }
 
 /// A server that runs. It is killed when this is dropped.
@@ -71,11 +73,12 @@ impl Process {
             .stdout(Stdio::piped());
         // A process begins on the processors of the thread that starts it, and so do its threads.
         if let Some(pinned) = settings.pinned {
-            run_on(pinned.server)?;
+            let shared = settings.shares.then_some(pinned.load);
+            run_on([pinned.server].into_iter().chain(shared))?;
         }
         let child = command.spawn();
         if let Some(pinned) = settings.pinned {
-            run_on(pinned.load)?;
+            run_on([pinned.load])?;
         }
         let mut child = child.map_err(|error| {
             Failure::Server(format!("{}: {error}", contender.program.display()))
@@ -152,10 +155,12 @@ fn listening_on(stdout: ChildStdout) -> Option<(SocketAddr, BufReader<ChildStdou
     finding.recv_timeout(START).ok()
 }
 
-/// Keeps this thread on a processor.
-fn run_on(processor: usize) -> io::Result<()> {
+/// Keeps this thread on these processors.
+fn run_on(processors: impl IntoIterator<Item = usize>) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(processor);
+    for processor in processors {
+        set.set(processor);
+    }
     Ok(sched_setaffinity(None, &set)?)
 }
 

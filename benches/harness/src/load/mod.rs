@@ -351,6 +351,21 @@ impl Load {
         crowd.readers.fill(0);
     }
 
+    /// Publishes now and then until the server has noticed that all clients are gone: some servers
+    /// notice when they next send.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub fn wait_until_all_are_gone(&mut self, schedule: Schedule) -> Result<(), Failure> {
+        let begin = clock::now();
+        while server::subscribers(self.crowd.address)? > 0 {
+            self.publish(schedule)?;
+            self.give_up_after(begin, "counts subscribers that are gone")?;
+        }
+        Ok(())
+    }
+
     fn give_up_after(&self, begin: u64, what: &str) -> Result<(), Failure> {
         if clock::now() - begin > nanos(self.patience) {
             return Err(Failure::Server(what.to_owned()));
