@@ -199,19 +199,29 @@ fn get(address: SocketAddr, path: &str) -> Result<String, Failure> {
     let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut response = Vec::new();
-    stream.read_to_end(&mut response)?;
-    let mut head = http::head(&response)
-        .map_err(wrong)?
-        .ok_or_else(|| wrong(Malformed::new("half a head", &response)))?;
-    let mut text = Vec::new();
-    head.body
-        .read(&response[head.length..], |piece| {
-            text.extend_from_slice(piece);
-            Ok::<_, Malformed>(())
-        })
-        .map_err(wrong)?;
-    if head.status != 200 {
-        return Err(Failure::Server(format!("{path}: status {}", head.status)));
+    // Not every server closes the connection, so the answer's own end counts.
+    let (status, text) = loop {
+        let mut buffer = [0; 4096];
+        let length = stream.read(&mut buffer)?;
+        response.extend_from_slice(&buffer[..length]);
+        let mut text = Vec::new();
+        if let Some(mut head) = http::head(&response).map_err(wrong)? {
+            head.body
+                .read(&response[head.length..], |piece| {
+                    text.extend_from_slice(piece);
+                    Ok::<_, Malformed>(())
+                })
+                .map_err(wrong)?;
+            if head.body.is_at_end() || length == 0 {
+                break (head.status, text);
+            }
+        }
+        if length == 0 {
+            return Err(wrong(Malformed::new("half a response", &response)));
+        }
+    };
+    if status != 200 {
+        return Err(Failure::Server(format!("{path}: status {}", status)));
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
