@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{header, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::Router;
 use bench_server_shared::native::{Message, Native};
 use bench_server_shared::{
-    about, broadcaster, publish, publish_lines, run_on_tokio, say_listening, Flags, Parser,
+    about, broadcaster, publish, publish_lines, run, say_listening, tokio_runtime, Flags, Parser,
 };
 use clap::ValueEnum;
 use fanfare::Broadcaster;
@@ -56,7 +56,7 @@ fn main() -> io::Result<()> {
         Kind::Native => App::Native(Arc::new(Native::new(history))),
         Kind::Websocket => App::Websocket(Arc::new(Native::new(history))),
     };
-    run_on_tokio(settings.workers, async {
+    run(tokio_runtime(settings.workers), async {
         let listener = fanfare::axum::bind(settings.address()).await?;
         say_listening(listener.local_addr()?)?;
         axum::serve(listener, router(app)).await
@@ -67,7 +67,9 @@ fn router(app: App) -> Router {
     let router = Router::new()
         .route("/publish/{topic}", post(publish_to))
         .route("/subscribers", get(subscribers))
-        .route("/about", get(versions));
+        .route("/about", get(versions))
+        // Bursts are large.
+        .layer(DefaultBodyLimit::disable());
     let router = match &app {
         App::Fanfare(hub) => router
             .route("/events", get(events::fanfare))

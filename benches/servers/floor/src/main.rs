@@ -136,7 +136,7 @@ impl Server {
                 return;
             };
             is_open = match client.next_request() {
-                Ok(Some(request)) => self.answer(key, &request).is_ok(),
+                Ok(Some(request)) => self.answer(key, &request).is_ok() && !request.is_last,
                 Ok(None) => return,
                 Err(_) => false,
             };

@@ -10,6 +10,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     target: String,
     pub(crate) last_event_id: Option<String>,
+    /// Whether the connection is to be closed behind the answer.
+    pub(crate) is_last: bool,
     pub(crate) body: String,
 }
 
@@ -38,6 +40,7 @@ impl Request {
             method: head.method.unwrap_or_default().to_owned(),
             target: head.path.unwrap_or_default().to_owned(),
             last_event_id: header("last-event-id"),
+            is_last: header("connection").is_some_and(|how| how.eq_ignore_ascii_case("close")),
             body: String::from_utf8(body.to_vec()).map_err(invalid)?,
         };
         Ok(Some((request, head_len + body_len)))

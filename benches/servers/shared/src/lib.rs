@@ -17,7 +17,7 @@ pub use clap::{Parser, ValueEnum};
 use fanfare::history::Retention;
 use fanfare::{Broadcaster, Event, Topic, Topics};
 
-pub use flags::Flags;
+pub use flags::{Flags, Settings};
 pub use versions::about;
 
 /// The kinds of most servers.
@@ -107,25 +107,35 @@ pub fn say_listening(address: SocketAddr) -> io::Result<()> {
     out.flush()
 }
 
-/// Runs a server on tokio until SIGTERM: on this thread alone, or on so many workers.
-///
-/// One worker means the current-thread runtime, which is what is recommended for one core.
+/// The runtime for so many workers. For one it is the current-thread runtime, which is what tokio
+/// recommends for one core.
+#[must_use]
+pub fn tokio_runtime(workers: usize) -> tokio::runtime::Builder {
+    if workers == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio_workers(workers)
+    }
+}
+
+/// The multi-threaded runtime, for who is given it even for one worker.
+#[must_use]
+pub fn tokio_workers(workers: usize) -> tokio::runtime::Builder {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(workers);
+    builder
+}
+
+/// Runs a server until SIGTERM.
 ///
 /// # Errors
 ///
 /// The server's, or that the runtime could not be made.
-pub fn run_on_tokio(
-    workers: usize,
+pub fn run(
+    mut runtime: tokio::runtime::Builder,
     server: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
-    let mut builder = if workers == 1 {
-        tokio::runtime::Builder::new_current_thread()
-    } else {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(workers);
-        builder
-    };
-    let runtime = builder.enable_all().build()?;
+    let runtime = runtime.enable_all().build()?;
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = server => ended,

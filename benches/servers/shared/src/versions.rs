@@ -28,9 +28,9 @@ fn versions<'a>(lock: &'a str, package: &'a str, names: &[&str]) -> BTreeMap<&'a
         for dependency in next {
             // The version is given where the name alone would not tell.
             let (name, version) = dependency.split_once(' ').unwrap_or((dependency, ""));
-            let candidates = by_name.get(name).into_iter().flatten();
+            let mut candidates = by_name.get(name).into_iter().flatten();
             let wanted = |one: &&&Locked<'_>| version.is_empty() || one.version == version;
-            let Some(one) = candidates.filter(wanted).next() else {
+            let Some(one) = candidates.find(wanted) else {
                 continue;
             };
             if seen.insert((one.name, one.version)) {
