@@ -68,13 +68,12 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let pinned = machine::two_processors()?;
     // Named before this thread is kept on one of them.
     let machine = machine::describe(pinned);
-    let traces = trace::is_available();
-    if !traces {
-        skipped.push(Skipped {
-            what: "system calls per delivery".to_owned(),
-            why: "strace is not installed".to_owned(),
-        });
-    }
+    let traced = trace::is_available();
+    let traces = traced.is_ok();
+    skipped.extend(traced.err().map(|failure| Skipped {
+        what: "system calls per delivery".to_owned(),
+        why: failure.to_string(),
+    }));
     let scenarios = within_file_limit(scenarios, files, &mut skipped);
     let began = OffsetDateTime::now_utc().format(&Rfc3339)?;
     let clock = Instant::now();
@@ -121,7 +120,9 @@ fn chosen_scenarios(flags: &Flags) -> Result<Vec<Box<dyn Scenario>>, Box<dyn Err
     }
     all.retain(|scenario| match flags.scenarios.as_slice() {
         [] => !flags.quick || scenario.is_quick(),
-        chosen => chosen.iter().any(|chosen| selects(chosen, &scenario.name())),
+        chosen => chosen
+            .iter()
+            .any(|chosen| selects(chosen, &scenario.name())),
     });
     Ok(all)
 }
@@ -185,8 +186,9 @@ fn versions(contenders: &[Contender], skipped: &mut Vec<Skipped>) -> BTreeMap<St
     versions
 }
 
-/// The width of the terminal, if it says.
+/// The width of the terminal; where there is none, that of a wide one.
 fn columns() -> u16 {
-    let columns = std::env::var("COLUMNS").ok();
-    columns.and_then(|text| text.parse().ok()).unwrap_or(120)
+    console::Term::stdout()
+        .size_checked()
+        .map_or(150, |(_, columns)| columns)
 }

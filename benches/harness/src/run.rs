@@ -139,7 +139,9 @@ fn slowed_by_load(series: &[Series]) -> Vec<String> {
         let busy = sample.get(&Figure::LoadBusy);
         busy.is_some_and(|&busy| busy > BUSY)
     };
-    let slowed = series.iter().filter(|one| one.samples.iter().any(is_slowed));
+    let slowed = series
+        .iter()
+        .filter(|one| one.samples.iter().any(is_slowed));
     slowed
         .map(|one| format!("{} {}", one.server.name, one.server.kind))
         .collect()
@@ -208,7 +210,10 @@ mod tests {
     #[test]
     fn who_fails_once_has_no_figures_and_no_further_rounds() {
         let failure = || Err(Failure::Server("gone".to_owned()));
-        let measured = run_script(vec![cost(2.0), cost(4.0), cost(2.0), failure(), cost(2.0)], 3);
+        let measured = run_script(
+            vec![cost(2.0), cost(4.0), cost(2.0), failure(), cost(2.0)],
+            3,
+        );
         let row = &measured.rows[1];
         assert!(row.figures.is_empty());
         assert_eq!(row.failures, ["round 2: server: gone"]);
@@ -219,7 +224,9 @@ mod tests {
     fn a_busy_load_is_confessed() {
         let busy = |percent| Ok(Sample::from([(Figure::LoadBusy, percent)]));
         let measured = run_script(vec![busy(50.0), busy(95.0)], 1);
-        assert!(measured.description.contains("more than 90 % of the time with some native:"));
+        assert!(measured
+            .description
+            .contains("more than 90 % of the time with some native:"));
         let measured = run_script(vec![busy(50.0), busy(85.0)], 1);
         assert_eq!(measured.description, "Nothing is done.");
     }

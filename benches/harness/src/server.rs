@@ -83,16 +83,12 @@ impl Process {
         let mut child = child.map_err(|error| {
             Failure::Server(format!("{}: {error}", contender.program.display()))
         })?;
-        let (address, stdout) = child
-            .stdout
-            .take()
-            .and_then(listening_on)
-            .ok_or_else(|| {
-                // Whatever keeps it from listening, it is of no more use.
-                let _ = child.kill();
-                let _ = child.wait();
-                Failure::Server("it did not say that it listens".to_owned())
-            })?;
+        let (address, stdout) = child.stdout.take().and_then(listening_on).ok_or_else(|| {
+            // Whatever keeps it from listening, it is of no more use.
+            let _ = child.kill();
+            let _ = child.wait();
+            Failure::Server("it did not say that it listens".to_owned())
+        })?;
         Ok(Self {
             child,
             address,

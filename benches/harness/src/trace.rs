@@ -1,7 +1,7 @@
 //! System calls, counted by `strace`.
 
 use std::io::{BufRead, BufReader, Read as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rustix::process::{kill_process, Pid, Signal};
 
@@ -12,18 +12,24 @@ use crate::load::Failure;
 pub struct Trace {
     strace: Child,
     /// What strace says: first that it is attached, at the end the counts.
-    words: BufReader<std::process::ChildStderr>,
+    words: BufReader<ChildStderr>,
 }
 
-/// Whether `strace` can be had.
-#[must_use]
-pub fn is_available() -> bool {
-    Command::new("strace")
-        .arg("--version")
+/// Whether system calls can be counted here: strace may be missing, or may not be allowed to.
+///
+/// # Errors
+///
+/// Why not.
+pub fn is_available() -> Result<(), Failure> {
+    // It waits for input, as a server does.
+    let mut child = Command::new("cat")
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+        .spawn()?;
+    let traced = Trace::of(child.id());
+    drop(child.stdin.take());
+    child.wait()?;
+    traced.map(drop)
 }
 
 impl Trace {
@@ -38,7 +44,8 @@ impl Trace {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .spawn()?;
+            .spawn()
+            .map_err(|error| Failure::Server(format!("strace: {error}")))?;
         let Some(stderr) = strace.stderr.take() else {
             return Err(Failure::Server("strace has no output".to_owned()));
         };

@@ -74,9 +74,14 @@ fn answer(mut connection: &TcpStream, streams: &Streams, next_id: &Mutex<u64>, f
                 publish(&body, &streams, &mut next_id, flaw);
                 r#"{"nanos": 1}"#.to_owned()
             };
-            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len())
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",
+                text.len()
+            )
         };
-        connection.write_all(answer.as_bytes()).expect("the load reads");
+        connection
+            .write_all(answer.as_bytes())
+            .expect("the load reads");
         if target == "/subscribers" {
             return;
         }
@@ -86,7 +91,10 @@ fn answer(mut connection: &TcpStream, streams: &Streams, next_id: &Mutex<u64>, f
 fn publish(body: &[u8], streams: &[TcpStream], next_id: &mut u64, flaw: Flaw) {
     let mut right = Vec::new();
     let mut wrong = Vec::new();
-    for data in body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+    for data in body
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
         let event = [format!("id: 1-{next_id}\ndata: ").as_bytes(), data, b"\n\n"].concat();
         right.extend_from_slice(&event);
         let times = match flaw {

@@ -373,7 +373,10 @@ fn first_request(subscription: &Subscription) -> (Vec<u8>, Content) {
                 let _ = write!(request, "last-event-id: {id}\r\n");
             }
             request.push_str("\r\n");
-            (request.into_bytes(), Content::Events(EventStream::default()))
+            (
+                request.into_bytes(),
+                Content::Events(EventStream::default()),
+            )
         }
         Transport::WebSocket => {
             let Handshake { key, accept } = Handshake::new();

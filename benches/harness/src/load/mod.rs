@@ -236,9 +236,11 @@ impl Load {
         let streams = |client: &&Client| client.subscription.transport.is_stream();
         let streams = self.crowd.clients.iter().flatten().filter(streams).count();
         loop {
-            // Those who poll must have learnt where to begin.
+            // Those who poll must have learnt where to begin. Whether they are counted while they wait
+            // for an answer is up to the server.
             let has_begun = self.crowd.begun == all - streams;
-            if has_begun && server::subscribers(self.crowd.address)? == streams {
+            let counts = || server::subscribers(self.crowd.address);
+            if has_begun && (streams == 0 || counts()? == streams) {
                 return Ok(());
             }
             self.turn(Some(clock::now() + 2 * MILLISECOND))?;
@@ -478,7 +480,8 @@ impl Crowd {
         let now = clock::now();
         while let Some(&Reverse((due, index))) = self.polls.peek().filter(|next| next.0 .0 <= now) {
             self.polls.pop();
-            self.polls.push(Reverse((due + nanos(POLL_INTERVAL), index)));
+            self.polls
+                .push(Reverse((due + nanos(POLL_INTERVAL), index)));
             if let Some(Some(client)) = self.clients.get_mut(index) {
                 // Who has not been answered yet leaves this time out.
                 if client.is_answered() {
@@ -507,17 +510,33 @@ impl Crowd {
 
     /// The first client that has not got everything.
     fn missing(&self) -> Failure {
-        let readers = self.clients.iter().enumerate().filter_map(|(index, client)| {
-            let client = client.as_ref()?;
-            client.subscription.reads.then_some((index, client))
-        });
+        let readers = self
+            .clients
+            .iter()
+            .enumerate()
+            .filter_map(|(index, client)| {
+                let client = client.as_ref()?;
+                client.subscription.reads.then_some((index, client))
+            });
         for (index, client) in readers {
             let is_behind = |&(topic, next): &(u32, u64)| next <= self.published.newest(topic);
             if let Some((topic, expected)) = client.reader.next().find(is_behind) {
-                let Tally { expected: all, received, skipped, .. } = &self.tally;
+                let Tally {
+                    expected: all,
+                    received,
+                    skipped,
+                    ..
+                } = &self.tally;
                 let missing = all - received - skipped;
-                let fault = Fault::Missing { topic, expected, missing };
-                return Failure::Client { client: index, fault };
+                let fault = Fault::Missing {
+                    topic,
+                    expected,
+                    missing,
+                };
+                return Failure::Client {
+                    client: index,
+                    fault,
+                };
             }
         }
         Failure::Publisher("a publish was not answered".to_owned())
@@ -535,7 +554,10 @@ fn to_catch_up(published: &Published, subscription: &Subscription) -> u64 {
 
 fn named(failure: Failure, index: usize) -> Failure {
     match failure {
-        Failure::Client { fault, .. } => Failure::Client { client: index, fault },
+        Failure::Client { fault, .. } => Failure::Client {
+            client: index,
+            fault,
+        },
         other => other,
     }
 }

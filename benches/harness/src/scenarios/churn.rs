@@ -19,7 +19,7 @@ impl Churn {
     pub(super) fn new(scale: Scale) -> Self {
         Self {
             at_once: scale.clients(50, 50),
-            seconds: scale.pick(2.0, 0.5),
+            seconds: scale.pick(2.0, 0.3),
         }
     }
 }

@@ -12,7 +12,6 @@ pub(super) struct Publish {
     clients: usize,
     per_second: u64,
     seconds: f64,
-    is_quick: bool,
 }
 
 /// The server has a worker that publishes and one that can deliver meanwhile.
@@ -25,8 +24,7 @@ pub(super) fn scenarios(scale: Scale) -> Vec<Publish> {
         clients,
         // No more than some 40,000 deliveries a second, so that everybody waits again by the next.
         per_second: (40_000 / clients.max(1) as u64).clamp(1, 100),
-        seconds: if clients > 1_000 { 4.0 } else { scale.pick(2.0, 0.6) },
-        is_quick: clients <= 1_000,
+        seconds: if clients > 1_000 { 4.0 } else { 2.0 },
     };
     sizes.into_iter().map(publish).collect()
 }
@@ -51,7 +49,7 @@ impl Scenario for Publish {
     }
 
     fn is_quick(&self) -> bool {
-        self.is_quick
+        false
     }
 
     fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {

@@ -16,7 +16,7 @@ pub(super) struct ResumeStorm {
 impl ResumeStorm {
     pub(super) fn new(scale: Scale) -> Self {
         Self {
-            clients: scale.clients(5_000, 500),
+            clients: scale.clients(5_000, 300),
             records: 1_000,
         }
     }
@@ -30,7 +30,8 @@ impl Scenario for ResumeStorm {
     fn description(&self) -> String {
         format!(
             "All clients return at once, each with the Last-Event-ID of {} records ago. The time \
-             is that from the first connection until the last client has caught up.",
+             is that from the first connection until the last client has caught up. A connection \
+             that the server's backlog has no room for is tried again by the kernel a second later.",
             self.records
         )
     }

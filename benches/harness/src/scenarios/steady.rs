@@ -17,8 +17,8 @@ pub(super) fn scenario(scale: Scale) -> FanOut {
         events: 1,
         bytes: 100,
         history: 1_000,
-        warm_up: scale.pick(0.5, 0.2),
-        seconds: scale.pick(3.0, 0.8),
-        traced: Some(5),
+        warm_up: scale.pick(0.5, 0.1),
+        seconds: scale.pick(3.0, 0.6),
+        traced: Some(scale.pick(5, 2)),
     }
 }

@@ -11,8 +11,6 @@ use crate::server::Contender;
 pub(super) struct Topics {
     clients: u32,
     topics: u32,
-    warm_up: f64,
-    seconds: f64,
 }
 
 /// Topics of each client.
@@ -24,10 +22,8 @@ const PER_SECOND: u64 = 2_000;
 impl Topics {
     pub(super) fn new(scale: Scale) -> Self {
         Self {
-            clients: u32::try_from(scale.clients(4_000, 1_000)).unwrap_or(u32::MAX),
+            clients: u32::try_from(scale.clients(4_000, 4_000)).unwrap_or(u32::MAX),
             topics: 10_000,
-            warm_up: scale.pick(0.5, 0.1),
-            seconds: scale.pick(2.0, 0.6),
         }
     }
 
@@ -62,6 +58,10 @@ impl Scenario for Topics {
         parameters
     }
 
+    fn is_quick(&self) -> bool {
+        false
+    }
+
     fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {
         let process = round.start(contender, 100)?;
         let mut load = Load::new(process.address, self.topics)?;
@@ -69,9 +69,9 @@ impl Scenario for Topics {
             let topic = |nth| client.wrapping_mul(EACH).wrapping_add(nth) % self.topics;
             Subscription::to((0..EACH).map(topic).collect())
         }))?;
-        load.publish(self.schedule(self.warm_up))?;
+        load.publish(self.schedule(0.5))?;
 
-        let measured = self.schedule(self.seconds);
+        let measured = self.schedule(2.0);
         let stretch = Stretch::of(&process, &mut load, |load| load.publish(measured))?;
         let mut sample = stretch.deliveries();
         sample.extend(stretch.publishing());

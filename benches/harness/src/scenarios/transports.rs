@@ -14,7 +14,7 @@ pub(super) struct Transports {
 }
 
 /// Events per second.
-const PER_SECOND: u64 = 5;
+const PER_SECOND: u64 = 20;
 
 /// By what the server calls them.
 const TRANSPORTS: [(&str, Transport); 4] = [
@@ -28,7 +28,7 @@ impl Transports {
     pub(super) fn new(scale: Scale) -> Self {
         Self {
             clients: scale.clients(500, 200),
-            seconds: scale.pick(5.0, 2.0),
+            seconds: scale.pick(5.0, 1.0),
         }
     }
 }

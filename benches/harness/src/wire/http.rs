@@ -165,7 +165,13 @@ impl Chunk {
             },
             (Self::SizeEnd { size }, b'\r') => Self::SizeEnd { size: *size },
             // Fifteen digits cannot overflow.
-            (Self::Size { size, digits: digits @ 0..15 }, digit) => Self::Size {
+            (
+                Self::Size {
+                    size,
+                    digits: digits @ 0..15,
+                },
+                digit,
+            ) => Self::Size {
                 size: size * 16 + u64::from(char::from(digit).to_digit(16)?),
                 digits: digits + 1,
             },
@@ -173,7 +179,9 @@ impl Chunk {
             (Self::DataEnd, b'\n') => Self::BEGIN,
             (Self::Trailer { empty }, b'\r') => Self::Trailer { empty: *empty },
             (Self::Trailer { empty: true }, b'\n') => return Some(None),
-            (Self::Trailer { .. }, byte) => Self::Trailer { empty: byte == b'\n' },
+            (Self::Trailer { .. }, byte) => Self::Trailer {
+                empty: byte == b'\n',
+            },
             _ => return None,
         }))
     }
@@ -191,7 +199,9 @@ mod tests {
 
     /// The body, and how many of the bytes were not of the response.
     fn read(response: &[u8], split: usize) -> Result<(Vec<u8>, bool, usize), Malformed> {
-        let Head { mut body, length, .. } = head(response)?.expect("the head is complete");
+        let Head {
+            mut body, length, ..
+        } = head(response)?.expect("the head is complete");
         let bytes = &response[length..];
         let mut data = Vec::new();
         let (left, right) = bytes.split_at(split.min(bytes.len()));
@@ -234,7 +244,13 @@ mod tests {
 
     #[test]
     fn broken_framing_is_noticed() {
-        for body in ["g\r\n", "\r\n", "1\r\nab\r\n", "1\r\na1\r\n", "1111111111111111\r\n"] {
+        for body in [
+            "g\r\n",
+            "\r\n",
+            "1\r\nab\r\n",
+            "1\r\na1\r\n",
+            "1111111111111111\r\n",
+        ] {
             let response = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{body}");
             assert!(read(response.as_bytes(), 0).is_err(), "{body:?}");
         }

@@ -112,7 +112,12 @@ mod tests {
 
     #[test]
     fn other_frames_are_refused() {
-        for frame in [&b"\x82\x01a"[..], b"\x01\x01a", b"\x88\x00", b"\x81\x81abcda"] {
+        for frame in [
+            &b"\x82\x01a"[..],
+            b"\x01\x01a",
+            b"\x88\x00",
+            b"\x81\x81abcda",
+        ] {
             let outcome = Messages::default().read(frame, |_| Ok::<_, Malformed>(()));
             assert!(outcome.is_err(), "{frame:?}");
         }
