@@ -217,7 +217,7 @@ fn get(address: SocketAddr, path: &str) -> Result<String, Failure> {
         }
     };
     if status != 200 {
-        return Err(Failure::Server(format!("{path}: status {}", status)));
+        return Err(Failure::Server(format!("{path}: status {status}")));
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -13,7 +13,6 @@ pub(super) fn scenario(scale: Scale, events: usize) -> FanOut {
         is_quick: events == 20,
         clients: scale.clients(1_000, 1_000),
         stalled: 0,
-        small_buffers: None,
         // Some 100,000 deliveries a second, and twice that.
         per_second: if events < 50 { 5 } else { 2 },
         events,

@@ -18,9 +18,6 @@ pub(super) struct FanOut {
     pub(super) clients: usize,
     /// How many of the clients read nothing once they are connected.
     pub(super) stalled: usize,
-    /// The receive buffer of this many clients, the stalled among them, is this small. Otherwise the
-    /// system would take whatever the stalled do not read for as long as a round lasts.
-    pub(super) small_buffers: Option<(usize, usize)>,
     /// Requests to publish per second.
     pub(super) per_second: u64,
     /// Events in each.
@@ -33,6 +30,10 @@ pub(super) struct FanOut {
     pub(super) traced: Option<u64>,
 }
 
+/// The receive buffer of clients that are stalled, in bytes. With the usual one the system would take
+/// whatever they do not read for as long as a round lasts.
+const STALLED_BUFFER: usize = 4_096;
+
 impl FanOut {
     fn schedule(&self, seconds: f64) -> Schedule {
         Schedule::new(self.per_second, seconds, self.events as u64, self.bytes)
@@ -40,10 +41,10 @@ impl FanOut {
 
     fn subscriptions(&self) -> impl Iterator<Item = Subscription> + '_ {
         (0..self.clients).map(|client| {
-            let small = self.small_buffers.filter(|&(clients, _)| client < clients);
+            let reads = client >= self.stalled;
             Subscription {
-                reads: client >= self.stalled,
-                receive_buffer: small.map(|(_, bytes)| bytes),
+                reads,
+                receive_buffer: (!reads).then_some(STALLED_BUFFER),
                 ..Subscription::to(vec![0])
             }
         })

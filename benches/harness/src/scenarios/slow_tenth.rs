@@ -15,8 +15,6 @@ pub(super) fn scenarios(scale: Scale) -> [FanOut; 2] {
         is_quick: false,
         clients,
         stalled: 0,
-        // A window of one segment, so that the server's end takes no more than it has to.
-        small_buffers: Some((slow, 4_096)),
         per_second: 50,
         events: 1,
         bytes: 32 * 1024,

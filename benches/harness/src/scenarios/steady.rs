@@ -12,7 +12,6 @@ pub(super) fn scenario(scale: Scale) -> FanOut {
         is_quick: true,
         clients: scale.clients(1_000, 1_000),
         stalled: 0,
-        small_buffers: None,
         per_second: 30,
         events: 1,
         bytes: 100,

@@ -1,5 +1,5 @@
-//! What goes over a connection, read piece by piece: HTTP/1.1, and in it event streams, WebSockets
-//! and JSON.
+//! What goes over a connection, read piece by piece: HTTP/1.1, and in it event streams and
+//! the frames of a `WebSocket`.
 //!
 //! It is stricter than a browser, which forgives almost everything: here whatever a server should
 //! not have sent is a failure of the run. It also copies nothing that arrives in one piece, since the

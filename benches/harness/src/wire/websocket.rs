@@ -1,4 +1,4 @@
-//! WebSockets: the frames that a server sends.
+//! The frames that the server's end of a `WebSocket` sends.
 
 use std::io::Cursor;
 
