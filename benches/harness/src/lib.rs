@@ -1,7 +1,5 @@
 //! What `cargo xtask bench` is made of, in the order in which a measurement is made.
 #![forbid(unsafe_code)]
-// Figures are sums and ratios of what was counted: far below what an f64 holds exactly.
-#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
 pub mod machine;
 pub mod contenders;

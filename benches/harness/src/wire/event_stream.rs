@@ -64,7 +64,6 @@ impl EventStream {
 }
 
 /// The first block and its length, if all of it is there. Comments and a `retry` alone are no event.
-#[allow(clippy::type_complexity)]
 fn next_block(bytes: &[u8]) -> Result<Option<(Option<Block<'_>>, usize)>, Malformed> {
     let mut block = Block::default();
     let mut data = None;
