@@ -1,7 +1,7 @@
 //! The views of a [`Report`]: tables for the terminal, a page, CSV, JSON, and the comparison with
 //! an older run.
 //!
-//! [`write`] leaves `report.json`, `report.html` and `report.csv` in a folder, [`tables`] is what
+//! [`write()`] leaves `report.json`, `report.html` and `report.csv` in a folder, [`tables`] is what
 //! the terminal shows, [`read`] takes a report back in, and [`compare`] says what became slower.
 
 mod charts;
@@ -54,7 +54,7 @@ pub fn write(report: &Report, folder: &Path) -> io::Result<Written> {
     Ok(written)
 }
 
-/// Reads what [`write`] has written as JSON.
+/// Reads what [`write()`] has written as JSON.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ pub fn read(json: &Path) -> Result<Report, ReadError> {
     })
 }
 
-/// The files that [`write`] has written.
+/// The files that [`write()`] has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Everything, for `--compare` and for other programs.
