@@ -7,7 +7,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::words::number;
+use super::words::round_number;
 use crate::figures::{Figure, Row, Scenario};
 
 pub(super) type DrawError = DrawingAreaErrorKind<std::io::Error>;
@@ -19,6 +19,10 @@ pub(super) fn bars(scenario: &Scenario, figure: Figure) -> Result<String, DrawEr
     // Room for the number behind the longest bar.
     let end = if greatest > 0.0 { greatest * 1.22 } else { 1.0 };
     draw(scenario, 0.0..end, 0.0, |chart, row, y| {
+        if figure == Figure::RatioToFloor {
+            let floor = vec![(1.0, y - 0.5), (1.0, y + 0.5)];
+            chart.draw_series([PathElement::new(floor, INK.light)])?;
+        }
         let Some(spread) = row.figure(figure) else {
             return note(chart, (0.0, y), absence(row));
         };
@@ -48,7 +52,7 @@ pub(super) fn percentiles(scenario: &Scenario, figures: &[Figure]) -> Result<Str
     } else {
         1.0
     };
-    let end = (greatest / start).max(10.0).powf(1.45) * start;
+    let end = (greatest / start).max(10.0).powf(1.65) * start;
     let range = (start..end).log_scale();
     draw(scenario, range, start, |chart, row, y| {
         let medians = figures.iter().filter_map(|figure| row.figure(*figure));
@@ -160,7 +164,8 @@ where
     let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
         .margin_left(LABELS)
-        .margin_right(8)
+        // Half of the axis' last number may stand beyond its end.
+        .margin_right(28)
         .x_label_area_size(AXIS)
         .build_cartesian_2d(range, 0.0..f64::from(lines))?;
     chart
@@ -168,7 +173,7 @@ where
         .disable_y_mesh()
         .disable_y_axis()
         .x_labels(5)
-        .x_label_formatter(&|value| number(*value))
+        .x_label_formatter(&|value| round_number(*value))
         .axis_style(GRID.light)
         .bold_line_style(GRID.light)
         .light_line_style(TRANSPARENT)
@@ -244,13 +249,14 @@ fn greatest(scenario: &Scenario, figures: &[Figure]) -> f64 {
         .fold(0.0, |greatest, spread| spread.max.max(greatest))
 }
 
-const WIDTH: u32 = 460;
+/// Narrow enough for a phone, where a wider chart's letters would shrink.
+const WIDTH: u32 = 412;
 /// The height of a server's line.
 const LINE: u32 = 28;
 /// The height of the axis and its numbers.
 const AXIS: u32 = 30;
 /// The width of the servers' labels.
-const LABELS: u32 = 136;
+const LABELS: u32 = 130;
 const LABEL_CHARS: usize = 19;
 
 const INK: Colour = Colour {

@@ -5,7 +5,7 @@ use std::io;
 use maud::{html, Markup, PreEscaped, DOCTYPE};
 
 use super::charts;
-use super::words::{count, number};
+use super::words::{count, number, round_number};
 use crate::figures::{Figure, Machine, Report, Row, Scenario, Skipped, Spread};
 
 /// The whole page.
@@ -59,7 +59,7 @@ fn summary(report: &Report) -> String {
         Some(commit) => format!("commit {commit}"),
         None => "a commit that is not known".to_owned(),
     };
-    let minutes = number((report.seconds / 6.0).round() / 10.0);
+    let minutes = round_number(report.seconds / 60.0);
     format!(
         "{run} of {commit}, begun {}, {minutes} minutes, on {} ({}).",
         report.began,
@@ -119,23 +119,19 @@ fn contents(report: &Report) -> Markup {
 
 /// Fanfare beside each framework's native way, in every scenario.
 fn at_a_glance(report: &Report) -> Markup {
-    let mut scenarios = Vec::new();
-    let mut servers: Vec<&str> = Vec::new();
-    for scenario in &report.scenarios {
-        let rows = scenario
-            .rows
-            .iter()
-            .filter(|row| row.server.kind == "fanfare");
-        let ratios: Vec<(&str, f64)> = rows
-            .filter_map(|row| Some((&*row.server.name, scenario.ratio_to_native(row)?)))
-            .collect();
-        for (server, _) in &ratios {
-            if !servers.contains(server) {
-                servers.push(server);
-            }
-        }
-        if let (Some(figure), false) = (scenario.main_figure(), ratios.is_empty()) {
-            scenarios.push((scenario, figure, ratios));
+    let scenarios: Vec<(&Scenario, Figure)> = report
+        .scenarios
+        .iter()
+        .filter(|scenario| compared(scenario).next().is_some())
+        .filter_map(|scenario| Some((scenario, scenario.main_figure()?)))
+        .collect();
+    let mut frameworks: Vec<&str> = Vec::new();
+    for row in scenarios
+        .iter()
+        .flat_map(|(scenario, _)| compared(scenario))
+    {
+        if !frameworks.contains(&&*row.server.name) {
+            frameworks.push(&row.server.name);
         }
     }
     html! {
@@ -152,15 +148,15 @@ fn at_a_glance(report: &Report) -> Markup {
                         thead { tr {
                             th { "scenario" }
                             th { "main figure" }
-                            @for server in &servers { th.number { (server) } }
+                            @for framework in &frameworks { th.number { (framework) } }
                         } }
                         tbody {
-                            @for (scenario, figure, ratios) in &scenarios {
+                            @for (scenario, figure) in &scenarios {
                                 tr {
                                     th { a href={ "#" (anchor(scenario)) } { (scenario.name) } }
                                     td { (figure.words().title) }
-                                    @for server in &servers {
-                                        (glance(ratios.iter().find(|(name, _)| name == server)))
+                                    @for framework in &frameworks {
+                                        td.number { (glance(scenario, framework)) }
                                     }
                                 }
                             }
@@ -172,17 +168,28 @@ fn at_a_glance(report: &Report) -> Markup {
     }
 }
 
-fn glance(ratio: Option<&(&str, f64)>) -> Markup {
-    html! {
-        td.number {
-            @match ratio {
-                None => "-",
-                Some((_, ratio)) => {
-                    (number(*ratio))
-                    @if *ratio < 0.95 { " " (BETTER) } @else if *ratio > 1.05 { " " (WORSE) }
-                }
-            }
-        }
+/// The rows of Fanfare that have a native one beside them.
+fn compared(scenario: &Scenario) -> impl Iterator<Item = &Row> {
+    let rows = scenario.rows.iter();
+    rows.filter(|row| row.server.kind == "fanfare" && scenario.native_of(row).is_some())
+}
+
+fn glance(scenario: &Scenario, framework: &str) -> String {
+    let Some(row) = compared(scenario).find(|row| row.server.name == framework) else {
+        return "-".to_owned();
+    };
+    let native = scenario.native_of(row);
+    if !row.failures.is_empty() {
+        return "failed".to_owned();
+    }
+    if native.is_some_and(|native| !native.failures.is_empty()) {
+        return "native failed".to_owned();
+    }
+    match scenario.ratio_to_native(row) {
+        None => "-".to_owned(),
+        Some(ratio) if ratio < 0.95 => format!("{} {BETTER}", number(ratio)),
+        Some(ratio) if ratio > 1.05 => format!("{} {WORSE}", number(ratio)),
+        Some(ratio) => number(ratio),
     }
 }
 
@@ -208,17 +215,25 @@ fn section(scenario: &Scenario) -> Result<Markup, charts::DrawError> {
 
 fn charts_of(scenario: &Scenario) -> Result<Vec<Markup>, charts::DrawError> {
     let mut figures: Vec<Figure> = Vec::new();
-    let main = scenario.main_figure().map(|figure| match figure {
-        Figure::CpuPerDelivery if scenario.has(Figure::RatioToFloor) => Figure::RatioToFloor,
-        other => other,
-    });
-    for figure in main.into_iter().chain(ALSO_DRAWN) {
+    let cpu = if scenario.has(Figure::RatioToFloor) {
+        Figure::RatioToFloor
+    } else {
+        Figure::CpuPerDelivery
+    };
+    let main = scenario.main_figure();
+    let first = main.filter(|figure| *figure != Figure::CpuPerDelivery);
+    for figure in first.into_iter().chain([cpu]).chain(ALSO_DRAWN) {
         if scenario.has(figure) && !figures.contains(&figure) {
             figures.push(figure);
         }
     }
-    // Its percentiles are drawn below.
-    figures.retain(|figure| !matches!(figure, Figure::PublishP50 | Figure::LatencyP50));
+    figures.retain(|figure| match figure {
+        // Its percentiles are drawn below.
+        Figure::PublishP50 | Figure::LatencyP50 => false,
+        // Where all send the same, there is nothing to see.
+        Figure::BytesPerEvent | Figure::RequestsPerEvent => differs(scenario, *figure),
+        _ => true,
+    });
 
     let mut drawn = Vec::new();
     for figure in figures {
@@ -248,6 +263,15 @@ fn charts_of(scenario: &Scenario) -> Result<Vec<Markup>, charts::DrawError> {
         }
     }
     Ok(drawn)
+}
+
+/// Whether the servers' medians differ by more than 5 %.
+fn differs(scenario: &Scenario, figure: Figure) -> bool {
+    let medians = scenario.rows.iter().filter_map(|row| row.figure(figure));
+    let (least, greatest) = medians.fold((f64::INFINITY, 0.0_f64), |(least, greatest), spread| {
+        (least.min(spread.median), greatest.max(spread.median))
+    });
+    greatest > least * 1.05
 }
 
 fn chart(title: &str, reading: &str, svg: &str) -> Markup {
@@ -283,8 +307,8 @@ fn table(scenario: &Scenario) -> Markup {
             table {
                 thead { tr {
                     th { "server" }
-                    @if has_ratios { th.number { "× of native" } }
-                    @for figure in &figures { th.number { (figure.heading()) } }
+                    @if has_ratios { th.number { "ratio to native" } }
+                    @for figure in &figures { th.number { (figure.column()) } }
                 } }
                 tbody {
                     @for row in &scenario.rows {
@@ -354,10 +378,8 @@ fn how_to_read(report: &Report) -> Markup {
                 "A number is the median of its rounds; below it, and as a whisker in the charts, stand \
                  the least and the greatest. Where two ranges overlap, the run does not say which server \
                  is better. Compare ratios between machines, never the times themselves. "
-                b { "Of the floor" }
-                " compares with the bare loop, "
-                b { "of native" }
-                " with the same framework without Fanfare."
+                "The ratio to the floor compares processor time with the bare loop's; the ratio to native \
+                 compares the scenario's main figure with that of the same framework without Fanfare."
             }
             dl {
                 @for figure in figures {
@@ -397,7 +419,7 @@ fn measured_on(report: &Report) -> Markup {
                 table {
                     tbody {
                         tr { th { "processor" } td { (processor) ", " (count(*processors, "processor")) } }
-                        tr { th { "memory" } td { (number(memory)) " GiB" } }
+                        tr { th { "memory" } td { (round_number(memory)) " GiB" } }
                         tr { th { "kernel" } td { (kernel) } }
                         tr { th { "kept apart" } td { (apart) } }
                         @for (name, version) in &report.versions {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
+use comfy_table::{
+    presets, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width,
+};
 
 use super::words::{count, number, percent};
 use crate::figures::{Figure, Report, Row, Scenario, Spread};
@@ -39,7 +41,9 @@ fn section(scenario: &Scenario, width: u16) -> String {
     if !parameters.is_empty() {
         let _ = writeln!(text, "({})", parameters.join(", "));
     }
-    let _ = writeln!(text, "{}", table(scenario, width));
+    for table in tables(scenario, width) {
+        let _ = writeln!(text, "{table}");
+    }
     for row in &scenario.rows {
         if !row.failures.is_empty() {
             let failed = count(row.failures.len(), "round");
@@ -52,30 +56,62 @@ fn section(scenario: &Scenario, width: u16) -> String {
     text
 }
 
-fn table(scenario: &Scenario, width: u16) -> Table {
+/// As many tables below each other as it takes for none to be wider than the terminal.
+fn tables(scenario: &Scenario, width: u16) -> Vec<Table> {
+    let servers = Column::new("server".to_owned(), scenario, |row| row.server.label());
+    let mut tables = Vec::new();
+    let mut fitting: Vec<Column> = Vec::new();
+    for column in columns(scenario) {
+        // A space stands between two columns.
+        let taken: usize = fitting
+            .iter()
+            .chain([&servers])
+            .map(|column| column.width() + 1)
+            .sum();
+        if !fitting.is_empty() && taken + column.width() > usize::from(width) {
+            tables.push(table(&servers, &fitting));
+            fitting.clear();
+        }
+        fitting.push(column);
+    }
+    tables.push(table(&servers, &fitting));
+    tables
+}
+
+fn columns(scenario: &Scenario) -> Vec<Column> {
+    let ratio = |row: &Row| scenario.ratio_to_native(row).map(number);
+    let has_ratios = scenario.rows.iter().any(|row| ratio(row).is_some());
+    let ratios = has_ratios.then(|| {
+        Column::new("ratio to native".to_owned(), scenario, |row| {
+            ratio(row).unwrap_or_default()
+        })
+    });
     let mut figures = scenario.figures();
     figures.retain(|figure| !DETAILS.contains(figure));
-    let ratios: Vec<Option<f64>> = scenario
-        .rows
+    let figures = figures
         .iter()
-        .map(|row| scenario.ratio_to_native(row))
-        .collect();
-    let has_ratios = ratios.iter().any(Option::is_some);
+        .map(|figure| Column::new(figure.column(), scenario, |row| cell(row, *figure)));
+    ratios.into_iter().chain(figures).collect()
+}
 
+fn table(servers: &Column, columns: &[Column]) -> Table {
+    let columns: Vec<&Column> = [servers].into_iter().chain(columns).collect();
     let mut table = Table::new();
     table
         .load_preset(presets::UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(width);
-    let mut header = vec!["server".to_owned()];
-    header.extend(has_ratios.then(|| "× of native".to_owned()));
-    header.extend(figures.iter().map(|figure| heading(*figure)));
-    table.set_header(header);
-    for (row, ratio) in scenario.rows.iter().zip(ratios) {
-        let mut cells = vec![row.server.label()];
-        cells.extend(has_ratios.then(|| ratio.map_or_else(String::new, number)));
-        cells.extend(figures.iter().map(|figure| cell(row, *figure)));
-        table.add_row(cells);
+        .set_header(columns.iter().map(|column| &column.heading));
+    // Lines between servers would double the table's height.
+    for line in LINES_BETWEEN_ROWS {
+        table.remove_style(line);
+    }
+    for row in 0..servers.cells.len() {
+        table.add_row(columns.iter().map(|column| &column.cells[row]));
+    }
+    for (column, shown) in columns.iter().zip(table.column_iter_mut()) {
+        // Only headings are broken into lines, and only between words.
+        let width = u16::try_from(column.width()).unwrap_or(u16::MAX);
+        shown.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -83,12 +119,24 @@ fn table(scenario: &Scenario, width: u16) -> Table {
     table
 }
 
-fn heading(figure: Figure) -> String {
-    let heading = figure.heading();
-    if figure.more_is_better() {
-        heading + " (more is better)"
-    } else {
-        heading
+/// A heading, and a cell for each server.
+struct Column {
+    heading: String,
+    cells: Vec<String>,
+}
+
+impl Column {
+    fn new(heading: String, scenario: &Scenario, cell: impl Fn(&Row) -> String) -> Self {
+        let cells = scenario.rows.iter().map(cell).collect();
+        Self { heading, cells }
+    }
+
+    /// How wide it must be for its cells and for the heading's longest word, with a space on either
+    /// side.
+    fn width(&self) -> usize {
+        let cells = self.cells.iter().map(String::as_str);
+        let parts = cells.chain(self.heading.split(' '));
+        parts.map(|part| part.chars().count()).max().unwrap_or(0) + 2
     }
 }
 
@@ -115,4 +163,11 @@ const DETAILS: [Figure; 5] = [
     Figure::DeliveriesPerCpuSecond,
     Figure::LatencyP90,
     Figure::LatencyMax,
+];
+
+const LINES_BETWEEN_ROWS: [TableComponent; 4] = [
+    TableComponent::HorizontalLines,
+    TableComponent::LeftBorderIntersections,
+    TableComponent::MiddleIntersections,
+    TableComponent::RightBorderIntersections,
 ];

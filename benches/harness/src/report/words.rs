@@ -1,6 +1,6 @@
 //! Figures and servers in words: their titles, units and numbers, the same in every view.
 
-use crate::figures::{Figure, Scenario, Server, Spread};
+use crate::figures::{Figure, Row, Scenario, Server, Spread};
 
 /// The unit that a figure is shown in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,19 +47,16 @@ impl Figure {
                 "the server's processor time, user and system, for one event to one client",
             ),
             Self::UserPerDelivery => micros(
-                "user part",
+                "user CPU per delivery",
                 "the part of it that the server spent in its own code",
             ),
             Self::SystemPerDelivery => micros(
-                "system part",
+                "system CPU per delivery",
                 "the part of it that the kernel spent for the server, mostly writing to sockets",
             ),
-            Self::RatioToFloor => words(
-                "of the floor",
+            Self::RatioToFloor => plain(
+                "ratio to the floor",
                 "CPU per delivery as a multiple of the floor's in the same round",
-                "×",
-                "×",
-                1.0,
             ),
             Self::DeliveriesPerCpuSecond => plain(
                 "deliveries per CPU second",
@@ -137,21 +134,33 @@ impl Figure {
         }
     }
 
-    /// The title with its unit, as the head of a column.
+    /// The title with its unit.
     pub(super) fn heading(self) -> String {
         let Words { title, unit, .. } = self.words();
         match unit.name {
             "" => title.to_owned(),
-            // A column headed "× of the floor" reads by itself.
-            "×" => format!("× {title}"),
             name if title.contains(name) => title.to_owned(),
             name => format!("{title}, {name}"),
         }
     }
 
+    /// The heading of a column, where nothing else says which way is better.
+    pub(super) fn column(self) -> String {
+        let heading = self.heading();
+        if self.more_is_better() {
+            heading + " (more is better)"
+        } else {
+            heading
+        }
+    }
+
     /// A value without its unit, in the unit of [`Words::unit`].
     pub(super) fn number(self, value: f64) -> String {
-        number(value / self.words().unit.size)
+        match self {
+            // They are counted, not measured.
+            Self::Gaps => round_number(value),
+            _ => number(value / self.words().unit.size),
+        }
     }
 
     /// A value with its unit.
@@ -214,15 +223,16 @@ impl Scenario {
         figures
     }
 
+    /// The same framework's native way, for a row that is another.
+    pub(super) fn native_of(&self, row: &Row) -> Option<&Row> {
+        let is_native =
+            |other: &&Row| other.server.name == row.server.name && other.server.kind == NATIVE;
+        (row.server.kind != NATIVE).then(|| self.rows.iter().find(is_native))?
+    }
+
     /// The main figure of one row as a multiple of that of the same framework's native way.
-    pub(super) fn ratio_to_native(&self, row: &crate::figures::Row) -> Option<f64> {
-        if row.server.kind == "native" {
-            return None;
-        }
-        let native = self
-            .rows
-            .iter()
-            .find(|other| other.server.name == row.server.name && other.server.kind == "native")?;
+    pub(super) fn ratio_to_native(&self, row: &Row) -> Option<f64> {
+        let native = self.native_of(row)?;
         let figure = self.main_figure()?;
         let base = native.figure(figure)?.median;
         let own = row.figure(figure)?.median;
@@ -230,7 +240,7 @@ impl Scenario {
     }
 }
 
-impl crate::figures::Row {
+impl Row {
     /// A figure of a row that did not fail: what a failed one measured means nothing.
     pub(super) fn figure(&self, figure: Figure) -> Option<&Spread> {
         self.figures
@@ -239,11 +249,12 @@ impl crate::figures::Row {
     }
 }
 
-/// A number with three digits that count, thousands apart: `0.012`, `1.23`, `45.6`, `12,345`.
+/// A number with three digits that count, thousands apart: `0.012`, `1.20`, `45.6`, `12,345`; and
+/// `0`, which needs no more.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     let decimals = match size {
-        _ if value.fract() == 0.0 && size >= 1.0 || size == 0.0 => 0,
+        0.0 => 0,
         _ if size < 0.1 => 3,
         _ if size < 9.995 => 2,
         _ if size < 99.95 => 1,
@@ -272,6 +283,15 @@ pub(super) fn number(value: f64) -> String {
     shown
 }
 
+/// A number as it stands on an axis, where it is a round one: `1.5`, `20`.
+pub(super) fn round_number(value: f64) -> String {
+    let text = number(value);
+    match text.trim_end_matches('0').trim_end_matches('.') {
+        trimmed if text.contains('.') => trimmed.to_owned(),
+        _ => text,
+    }
+}
+
 /// A share as a percentage: `3 %`, `0.4 %`.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
@@ -288,6 +308,7 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+const NATIVE: &str = "native";
 const MAIN_FIGURES: [Figure; 7] = [
     Figure::CatchUp,
     Figure::CpuPerConnection,
@@ -311,13 +332,17 @@ mod tests {
             (1.234, "1.23"),
             (9.999, "10.0"),
             (45.67, "45.7"),
-            (7.0, "7"),
+            (7.0, "7.00"),
+            (139.0, "139"),
             (123.4, "123"),
             (12_345.6, "12,346"),
             (1_234_567.0, "1,234,567"),
             (-1_234.5, "-1,234"),
         ] {
             assert_eq!(number(value), expect, "{value}");
+        }
+        for (value, expect) in [(0.0, "0"), (0.5, "0.5"), (20.0, "20"), (1e5, "100,000")] {
+            assert_eq!(round_number(value), expect, "{value}");
         }
     }
 
@@ -328,7 +353,7 @@ mod tests {
         assert_eq!(Figure::Gaps.amount(3.0), "3");
         assert_eq!(Figure::CpuPerDelivery.heading(), "CPU per delivery, µs");
         assert_eq!(Figure::BytesPerEvent.heading(), "bytes per event");
-        assert_eq!(Figure::RatioToFloor.heading(), "× of the floor");
+        assert_eq!(Figure::RatioToFloor.heading(), "ratio to the floor");
     }
 
     #[test]
