@@ -70,7 +70,9 @@ impl fmt::Display for GapReason {
 const MAX_ECHO_CHARS: usize = 128;
 
 impl Gap {
-    pub(crate) fn new(reason: GapReason, from: Option<&str>, to: EventId) -> Self {
+    /// A gap that a history of your own tells of; `from` is what the client sent.
+    #[must_use]
+    pub fn new(reason: GapReason, from: Option<&str>, to: EventId) -> Self {
         let from = from.map(|text| text.chars().take(MAX_ECHO_CHARS).collect());
         Self { reason, from, to }
     }

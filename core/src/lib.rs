@@ -70,6 +70,7 @@
 //!
 //! | name | what | default |
 //! |---|---|---|
+//! | `conformance` | `history::conformance`, the checks that a [`History`] of your own has to pass | no |
 //! | `json` | `Event::json` | no |
 //! | `http` | [`response::Answer`] and [`LastEventId`] as the types of `http` and `http-body` | no |
 

@@ -159,8 +159,10 @@ impl Topics {
         }
     }
 
-    /// The topics, if each is named by its whole name.
-    pub(crate) fn listed(&self) -> Option<&[Topic]> {
+    /// The topics, if each is named by its whole name: in order, none twice. `None`: the selection
+    /// is wider, and [`matches`](Self::matches) says what is in it.
+    #[must_use]
+    pub fn listed(&self) -> Option<&[Topic]> {
         match &self.0 {
             Selection::Listed(topics) => Some(topics),
             Selection::All | Selection::Patterns(_) => None,

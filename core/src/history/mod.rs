@@ -21,6 +21,9 @@ mod keys;
 mod log;
 mod view;
 mod tail;
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
 
 pub use append::Append;
 pub use error::HistoryError;
@@ -208,6 +211,24 @@ impl Retention {
     pub const fn age(mut self, age: Duration) -> Self {
         self.age = Some(age);
         self
+    }
+
+    /// How many records per topic: for a history of your own, as are the other two.
+    #[must_use]
+    pub const fn max_records(&self) -> usize {
+        self.records
+    }
+
+    /// How many encoded bytes per topic.
+    #[must_use]
+    pub const fn max_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How old a record can be, if that matters.
+    #[must_use]
+    pub const fn max_age(&self) -> Option<Duration> {
+        self.age
     }
 }
 

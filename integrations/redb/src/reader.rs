@@ -1,0 +1,350 @@
+//! [`Reader`]: the thread that reads pages, each from one state of the file.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::ops::Bound;
+use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+
+use fanfare_core::history::{HistoryError, Page};
+use fanfare_core::{EventId, Gap, GapReason, LastEventId, Record, Topics};
+use futures_channel::oneshot;
+use redb::{Range, ReadTransaction, ReadableTable};
+
+use crate::store::{
+    begin_read, decode, guarded, open_read, record, Meta, Problem, Store, Window, INDEX, META,
+    ORDER, TOPICS,
+};
+
+/// The most bytes of one page, but for a single record that is larger.
+const MAX_PAGE: usize = 4 << 20;
+
+/// How many records a wide selection looks at before others have their turn.
+const SCAN: usize = 4_096;
+
+/// What the thread is asked for.
+#[derive(Debug)]
+pub(crate) enum Query {
+    Page {
+        topics: Topics,
+        after: LastEventId,
+        limit: usize,
+        answer: oneshot::Sender<Result<Page, HistoryError>>,
+    },
+    Stretch {
+        after: EventId,
+        limit: usize,
+        answer: oneshot::Sender<Result<Stretch, HistoryError>>,
+    },
+    Stop,
+}
+
+/// A part of the log that a tail follows.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    /// Every record after this place ...
+    pub(crate) start: EventId,
+    pub(crate) records: Vec<Record>,
+    /// ... up to this one.
+    pub(crate) last: EventId,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reader {
+    store: Arc<Store>,
+    queries: Receiver<Query>,
+}
+
+impl Reader {
+    pub(crate) fn new(store: Arc<Store>, queries: Receiver<Query>) -> Self {
+        Self { store, queries }
+    }
+
+    pub(crate) fn run(self) {
+        for query in &self.queries {
+            match query {
+                // Whoever has dropped its future does not ask any more.
+                Query::Page { answer, .. } if answer.is_canceled() => {}
+                Query::Stretch { answer, .. } if answer.is_canceled() => {}
+                Query::Page {
+                    topics,
+                    after,
+                    limit,
+                    answer,
+                } => {
+                    let page = self.read(|log| log.page(&topics, &after, limit));
+                    let _ = answer.send(page);
+                }
+                Query::Stretch {
+                    after,
+                    limit,
+                    answer,
+                } => {
+                    let stretch = self.read(|log| log.stretch(after, limit));
+                    let _ = answer.send(stretch);
+                }
+                Query::Stop => return,
+            }
+        }
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&Log<'_>) -> Result<T, Problem>) -> Result<T, HistoryError> {
+        let answer = guarded(|| {
+            let database = self.store.database();
+            let Some(database) = &*database else {
+                return Err(Problem::Io(io::Error::other("the file is not open")));
+            };
+            let transaction = begin_read(database)?;
+            let meta = Meta::read(&open_read(&transaction, META)?)?;
+            let meta = meta.ok_or_else(|| Problem::damaged("the file says nothing of its log"))?;
+            f(&Log {
+                store: &self.store,
+                transaction,
+                meta,
+            })
+        });
+        answer.map_err(Problem::into_history_error)
+    }
+}
+
+/// One state of the file.
+struct Log<'a> {
+    store: &'a Store,
+    transaction: ReadTransaction,
+    meta: Meta,
+}
+
+/// What a client has that stopped somewhere: everything up to `place`; of holes up to `told` it is
+/// told.
+struct Begin {
+    place: u64,
+    told: u64,
+    gap: Option<Gap>,
+}
+
+impl Log<'_> {
+    fn page(&self, topics: &Topics, after: &LastEventId, limit: usize) -> Result<Page, Problem> {
+        let selection = self.select(topics)?;
+        let Begin { place, mut gap, .. } = self.judge(after, selection.gone);
+        let (records, last) = self.records(topics, &selection, place, limit)?;
+        // The beginning of what is left has a hole only behind records, as a quiet topic's may be
+        // that are older than a loud one's.
+        let first = records.first().map(|record| record.id().minor);
+        if after.is_none() && first.is_some_and(|first| first < selection.gone) {
+            let to = self.store.id(selection.gone);
+            gap = Some(Gap::new(GapReason::Expired, None, to));
+        }
+        Ok(Page::new(gap, records, self.store.id(last)))
+    }
+
+    fn stretch(&self, after: EventId, limit: usize) -> Result<Stretch, Problem> {
+        let selection = Selection {
+            gone: self.meta.gone(),
+            numbers: None,
+        };
+        let begin = self.judge(&after.into(), selection.gone);
+        let start = begin.place.max(begin.told);
+        let (records, last) = self.records(&Topics::all(), &selection, start, limit)?;
+        Ok(Stretch {
+            start: self.store.id(start),
+            records,
+            last: self.store.id(last),
+        })
+    }
+
+    /// Where a client is that stopped at `after`, given up to where something may be missing.
+    fn judge(&self, after: &LastEventId, gone: u64) -> Begin {
+        let told = |reason, place, told: u64| Begin {
+            place,
+            told,
+            gap: Some(Gap::new(reason, after.as_str(), self.store.id(told))),
+        };
+        if after.is_none() {
+            return Begin {
+                place: 0,
+                told: 0,
+                gap: None,
+            };
+        }
+        let Some(id) = after.id() else {
+            return told(GapReason::Unparsable, 0, gone);
+        };
+        let place = id.minor;
+        if id.major != self.store.epoch() {
+            return told(GapReason::Epoch, 0, gone);
+        }
+        if place > self.meta.last {
+            return told(GapReason::Ahead, 0, gone);
+        }
+        if let Some(end) = self.meta.skipped_to(place) {
+            return told(GapReason::Expired, place, gone.max(end));
+        }
+        if place < gone {
+            return told(GapReason::Expired, place, gone);
+        }
+        Begin {
+            place,
+            told: 0,
+            gap: None,
+        }
+    }
+
+    fn select(&self, topics: &Topics) -> Result<Selection, Problem> {
+        if *topics == Topics::all() {
+            return Ok(Selection {
+                gone: self.meta.gone(),
+                numbers: None,
+            });
+        }
+        let known = open_read(&self.transaction, TOPICS)?;
+        let mut evicted = 0;
+        if let Some(listed) = topics.listed() {
+            let mut numbers = Vec::new();
+            for topic in listed {
+                if let Some(row) = known.get(topic.as_str())? {
+                    let window = Window::from_row(row.value());
+                    evicted = evicted.max(window.evicted);
+                    numbers.push(window.number);
+                }
+            }
+            let all_known = numbers.len() == listed.len();
+            return Ok(Selection {
+                gone: self.meta.gone_of(evicted, all_known),
+                numbers: Some(numbers),
+            });
+        }
+        for row in known.iter()? {
+            let (name, row) = row?;
+            let topic = fanfare_core::Topic::new(name.value()).map_err(Problem::damaged)?;
+            if topics.matches(&topic) {
+                evicted = evicted.max(Window::from_row(row.value()).evicted);
+            }
+        }
+        Ok(Selection {
+            gone: self.meta.gone_of(evicted, false),
+            numbers: None,
+        })
+    }
+
+    /// At most `limit` records after a place, and the place up to which those are all.
+    fn records(
+        &self,
+        topics: &Topics,
+        selection: &Selection,
+        place: u64,
+        limit: usize,
+    ) -> Result<(Vec<Record>, u64), Problem> {
+        let mut page = Pages {
+            records: Vec::new(),
+            size: 0,
+            limit,
+            place,
+        };
+        let order = open_read(&self.transaction, ORDER)?;
+        if let Some(numbers) = &selection.numbers {
+            let index = open_read(&self.transaction, INDEX)?;
+            for next in Merge::new(&index, numbers, place)? {
+                let next = next?;
+                if page.is_full() {
+                    return Ok(page.end());
+                }
+                let value = order.get(next)?;
+                let value = value.ok_or_else(|| Problem::damaged("a topic's record is missing"))?;
+                page.push(record(self.store.id(next), value.value())?);
+            }
+            return Ok((page.records, self.meta.last.max(place)));
+        }
+        let range = (Bound::Excluded(place), Bound::Unbounded);
+        for (looked_at, entry) in order.range::<u64>(range)?.enumerate() {
+            let (next, value) = entry?;
+            if page.is_full() || looked_at >= SCAN {
+                return Ok(page.end());
+            }
+            let (_, topic, block) = decode(value.value())?;
+            if topics.matches(&topic) {
+                let id = self.store.id(next.value());
+                page.push(Record::from_block(id, topic, block));
+            }
+            page.place = next.value();
+        }
+        Ok((page.records, self.meta.last.max(place)))
+    }
+}
+
+/// What a selection of topics stands for.
+struct Selection {
+    /// The newest place up to which something of it may be missing.
+    gone: u64,
+    /// The topics' numbers, if each is named.
+    numbers: Option<Vec<u32>>,
+}
+
+/// A page that is being filled.
+struct Pages {
+    records: Vec<Record>,
+    size: usize,
+    limit: usize,
+    /// Everything up to here was looked at.
+    place: u64,
+}
+
+impl Pages {
+    fn is_full(&self) -> bool {
+        self.records.len() >= self.limit || self.size >= MAX_PAGE
+    }
+
+    fn push(&mut self, record: Record) {
+        self.place = record.id().minor;
+        self.size += record.bytes().len();
+        self.records.push(record);
+    }
+
+    fn end(self) -> (Vec<Record>, u64) {
+        (self.records, self.place)
+    }
+}
+
+/// The places of several topics in one order.
+struct Merge<'a> {
+    sources: Vec<Range<'a, (u32, u64), u64>>,
+    /// The next place of each source.
+    next: BinaryHeap<Reverse<(u64, usize)>>,
+}
+
+impl<'a> Merge<'a> {
+    fn new(
+        index: &'a impl ReadableTable<(u32, u64), u64>,
+        numbers: &[u32],
+        place: u64,
+    ) -> Result<Self, Problem> {
+        let mut merge = Self {
+            sources: Vec::with_capacity(numbers.len()),
+            next: BinaryHeap::new(),
+        };
+        for (source, number) in numbers.iter().enumerate() {
+            let after = (*number, place.saturating_add(1));
+            let range = index.range(after..=(*number, u64::MAX))?;
+            merge.sources.push(range);
+            merge.advance(source)?;
+        }
+        Ok(merge)
+    }
+
+    fn advance(&mut self, source: usize) -> Result<(), Problem> {
+        if let Some(entry) = self.sources.get_mut(source).and_then(Iterator::next) {
+            let (_, place) = entry?.0.value();
+            self.next.push(Reverse((place, source)));
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Merge<'_> {
+    type Item = Result<u64, Problem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Reverse((place, source)) = self.next.pop()?;
+        Some(self.advance(source).map(|()| place))
+    }
+}
