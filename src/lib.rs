@@ -29,7 +29,7 @@
 //! }
 //! ```
 //!
-//! This crate is [`fanfare_core`] and, per feature, one framework's integration. Start with
+//! This crate is [`fanfare_core`] and, per feature, one integration: a framework's, or a history's. Start with
 //! [`Broadcaster`]; a stream to one client is an [`EventStream`] or a [`channel`]; a producer
 //! that serves both is written against [`EventSource`].
 //!
@@ -41,6 +41,7 @@
 //! | `axum` | [`axum`]: `Sse` and `LastEventId` for axum 0.8 | no |
 //! | `hyper` | [`hyper`]: the same for hyper 1 and all that is built on `http` 1 | no |
 //! | `json` | [`Event::json`] | no |
+//! | `redb` | [`redb`]: a history in a directory, which outlives the process, from Rust 1.90 | no |
 //! | `rocket` | [`rocket`]: `Sse` and `LastEventId` for Rocket 0.5, from Rust 1.89 | no |
 //! | `signal` | [`signal`], the future of SIGINT and SIGTERM on any runtime | yes |
 //! | `smol` | [`hyper::smol`]: hyper's I/O, timer and accept loop on smol | no |
@@ -81,6 +82,12 @@ pub use fanfare_hyper as hyper;
 #[cfg_attr(docsrs, doc(cfg(feature = "warp")))]
 #[doc(inline)]
 pub use fanfare_warp as warp;
+
+/// redb: a crash-safe history in a directory.
+#[cfg(feature = "redb")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redb")))]
+#[doc(inline)]
+pub use fanfare_redb as redb;
 
 /// Rocket: a native response, a request guard and a fairing.
 #[cfg(feature = "rocket")]

@@ -128,7 +128,10 @@ impl fmt::Display for OpenError {
         match self {
             Self::Locked => f.write_str("another history has the directory"),
             Self::WrongVersion { found } => {
-                write!(f, "the directory's format is version {found}, which is not ours")
+                write!(
+                    f,
+                    "the directory's format is version {found}, which is not ours"
+                )
             }
             Self::Damaged(_) => f.write_str("the directory's file is damaged"),
             Self::Io(_) => f.write_str("the directory cannot be used"),

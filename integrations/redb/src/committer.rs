@@ -132,7 +132,10 @@ impl Committer {
         let reopen_at = self.reopen_at.map(|(at, _)| at);
         let due = [self.sync_at, self.expire_at, reopen_at];
         let next = match due.into_iter().flatten().min() {
-            None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            None => self
+                .commands
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
             Some(due) => {
                 let left = due.saturating_duration_since(Instant::now());
                 self.commands.recv_timeout(left)
@@ -154,10 +157,10 @@ impl Committer {
         }
         if is_due(self.expire_at) {
             self.expire_at = self.next_expiry(false);
-            match self.has_expired() {
-                Ok(true) => drop(self.commit(&[])),
-                // Nothing to do, or nothing that can be done now.
-                Ok(false) | Err(_) => {}
+            // What cannot be read now is looked at again later.
+            if self.has_expired().unwrap_or(false) {
+                // A failure has set the next attempt to open the file.
+                let _ = self.commit(&[]);
             }
         }
         if is_due(self.sync_at) {
@@ -207,7 +210,10 @@ impl Committer {
                     Err(limit) => Err(HistoryError::TooManyTopics { limit }),
                 })
                 .collect::<Vec<_>>(),
-            Err(failed) => group.iter().map(|_| Err(failed.to_history_error())).collect(),
+            Err(failed) => group
+                .iter()
+                .map(|_| Err(failed.to_history_error()))
+                .collect(),
         };
         for (pending, answer) in group.into_iter().zip(answers) {
             // Nobody may be waiting any more.
@@ -338,7 +344,11 @@ impl Committer {
         let block = append.block();
         let value = encode(state.meta.time, topic, block);
         tables.order.insert(place, &*value)?;
-        records.push(Record::from_block(self.store.id(place), topic.clone(), block));
+        records.push(Record::from_block(
+            self.store.id(place),
+            topic.clone(),
+            block,
+        ));
         if !touched.contains(topic) {
             touched.insert(topic.clone());
         }

@@ -134,10 +134,4 @@ impl Feed {
         drop(old);
         Found::Nothing
     }
-
-    /// Calls the waker at the next change.
-    pub(crate) fn wait(&self, key: u64, waker: &Waker) {
-        let old = self.lock().wakers.insert(key, waker.clone());
-        drop(old);
-    }
 }

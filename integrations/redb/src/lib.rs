@@ -58,6 +58,9 @@ mod feed;
 mod reader;
 mod tail;
 
+#[cfg(test)]
+mod tests;
+
 pub use builder::{Builder, Durability, OpenError};
 use committer::{Command, Committer, Pending};
 use feed::Feed;
@@ -136,8 +139,12 @@ impl Redb {
         let commits = Committer::new(store, Arc::clone(&feed), retention, durability, commands);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let threads = Threads {
-            reads: named("fanfare-redb-r").spawn(|| reads.run()).map_err(OpenError::Io)?,
-            commits: named("fanfare-redb-w").spawn(|| commits.run()).map_err(OpenError::Io)?,
+            reads: named("fanfare-redb-r")
+                .spawn(|| reads.run())
+                .map_err(OpenError::Io)?,
+            commits: named("fanfare-redb-w")
+                .spawn(|| commits.run())
+                .map_err(OpenError::Io)?,
         };
         Ok(Self {
             directory,

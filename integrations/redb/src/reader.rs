@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::ops::Bound;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
+use std::time::Instant;
 
 use fanfare_core::history::{HistoryError, Page};
 use fanfare_core::{EventId, Gap, GapReason, LastEventId, Record, Topics};
@@ -35,6 +36,8 @@ pub(crate) enum Query {
     Stretch {
         after: EventId,
         limit: usize,
+        /// When to try again what has failed.
+        not_before: Option<Instant>,
         answer: oneshot::Sender<Result<Stretch, HistoryError>>,
     },
     Stop,
@@ -54,15 +57,21 @@ pub(crate) struct Stretch {
 pub(crate) struct Reader {
     store: Arc<Store>,
     queries: Receiver<Query>,
+    /// What is to be tried again, and when.
+    delayed: Vec<(Instant, Query)>,
 }
 
 impl Reader {
     pub(crate) fn new(store: Arc<Store>, queries: Receiver<Query>) -> Self {
-        Self { store, queries }
+        Self {
+            store,
+            queries,
+            delayed: Vec::new(),
+        }
     }
 
-    pub(crate) fn run(self) {
-        for query in &self.queries {
+    pub(crate) fn run(mut self) {
+        while let Some(query) = self.next() {
             match query {
                 // Whoever has dropped its future does not ask any more.
                 Query::Page { answer, .. } if answer.is_canceled() => {}
@@ -79,13 +88,43 @@ impl Reader {
                 Query::Stretch {
                     after,
                     limit,
+                    not_before: None,
                     answer,
                 } => {
                     let stretch = self.read(|log| log.stretch(after, limit));
                     let _ = answer.send(stretch);
                 }
+                Query::Stretch {
+                    after,
+                    limit,
+                    not_before: Some(at),
+                    answer,
+                } => {
+                    let query = Query::Stretch {
+                        after,
+                        limit,
+                        not_before: None,
+                        answer,
+                    };
+                    self.delayed.push((at, query));
+                }
                 Query::Stop => return,
             }
+        }
+    }
+
+    /// The next question, or one of before that is due; `None` if nobody asks any more.
+    fn next(&mut self) -> Option<Query> {
+        let earliest = (0..self.delayed.len()).min_by_key(|n| self.delayed.get(*n).map(|d| d.0));
+        let due = earliest.and_then(|n| Some((n, self.delayed.get(n)?.0)));
+        let Some((earliest, at)) = due else {
+            return self.queries.recv().ok();
+        };
+        let left = at.saturating_duration_since(Instant::now());
+        match self.queries.recv_timeout(left) {
+            Ok(query) => Some(query),
+            Err(RecvTimeoutError::Timeout) => Some(self.delayed.swap_remove(earliest).1),
+            Err(RecvTimeoutError::Disconnected) => None,
         }
     }
 

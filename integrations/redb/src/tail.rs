@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 use std::vec;
 
 use fanfare_core::history::{HistoryError, TailItem};
@@ -18,6 +19,9 @@ use crate::reader::{Query, Stretch};
 /// How many records are taken at once.
 const PAGE: usize = 256;
 
+/// The pauses between attempts to read a file that cannot be read: the first and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
 /// Every record of a [`Redb`](crate::Redb) as it appears: from memory, unless it is far behind.
 pub struct Tail<'a> {
     feed: &'a Feed,
@@ -26,18 +30,19 @@ pub struct Tail<'a> {
     /// The last record that was handed out, or where it started.
     place: EventId,
     state: State,
-    start: Option<EventId>,
+    /// To be said next: where it starts, or that it goes on.
+    news: Option<TailItem>,
+    /// The file cannot be read, which has been said; how long until it is tried again.
+    pause: Option<Duration>,
     page: vec::IntoIter<Record>,
 }
 
 enum State {
     /// It has not said where it starts.
     New(Option<EventId>),
-    /// It waits for the reader.
+    /// It waits for the reader; `true`: it has not said where it starts.
     Reading(oneshot::Receiver<Result<Stretch, HistoryError>>, bool),
     Following,
-    /// The file cannot be read; `true`: which has been said.
-    Interrupted(bool),
     Ended,
 }
 
@@ -49,7 +54,8 @@ impl<'a> Tail<'a> {
             key: feed.key(),
             place: after.unwrap_or(EventId::new(0, 0)),
             state: State::New(after),
-            start: None,
+            news: None,
+            pause: None,
             page: Vec::new().into_iter(),
         }
     }
@@ -60,6 +66,7 @@ impl<'a> Tail<'a> {
         let query = Query::Stretch {
             after: self.place,
             limit: PAGE,
+            not_before: self.pause.map(|pause| Instant::now() + pause),
             answer,
         };
         self.state = match self.reader.send(query) {
@@ -69,8 +76,13 @@ impl<'a> Tail<'a> {
     }
 
     fn take(&mut self, stretch: Stretch, is_new: bool) {
-        // Where it stands, unless there is a hole.
-        self.start = (is_new || stretch.start != self.place).then_some(stretch.start);
+        let was_interrupted = self.pause.take().is_some();
+        // A place that is not where it stood is behind a hole.
+        self.news = if is_new || stretch.start != self.place {
+            Some(TailItem::Start(stretch.start))
+        } else {
+            was_interrupted.then_some(TailItem::Resumed)
+        };
         self.place = stretch.last;
         self.page = stretch.records.into_iter();
         self.state = State::Following;
@@ -83,8 +95,8 @@ impl Stream for Tail<'_> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<TailItem>> {
         let this = &mut *self;
         loop {
-            if let Some(start) = this.start.take() {
-                return Poll::Ready(Some(TailItem::Start(start)));
+            if let Some(news) = this.news.take() {
+                return Poll::Ready(Some(news));
             }
             if let Some(record) = this.page.next() {
                 return Poll::Ready(Some(TailItem::Record(record)));
@@ -94,7 +106,7 @@ impl Stream for Tail<'_> {
                 State::New(None) => match this.feed.last() {
                     Some(last) => {
                         this.place = last;
-                        this.start = Some(last);
+                        this.news = Some(TailItem::Start(last));
                         this.state = State::Following;
                     }
                     None => this.state = State::Ended,
@@ -107,30 +119,27 @@ impl Stream for Tail<'_> {
                             this.state = State::Ended;
                         }
                         Ok(Err(error)) => {
-                            this.state = State::Interrupted(is_new);
-                            // Before it is said, so that the file's return is not missed.
-                            this.feed.wait(this.key, cx.waker());
-                            return Poll::Ready(Some(TailItem::Interrupted(error)));
-                        }
-                    }
-                }
-                State::Interrupted(is_new) => {
-                    let is_new = *is_new;
-                    this.read(is_new);
-                }
-                State::Following => {
-                    match this.feed.after(this.place, PAGE, this.key, cx.waker()) {
-                        Found::Records(records) => {
-                            if let Some(last) = records.last() {
-                                this.place = last.id();
+                            let was_said = this.pause.is_some();
+                            let longer = this.pause.map_or(PAUSES.0, |pause| pause * 2);
+                            this.pause = Some(longer.min(PAUSES.1));
+                            this.read(is_new);
+                            if !was_said {
+                                return Poll::Ready(Some(TailItem::Interrupted(error)));
                             }
-                            this.page = records.into_iter();
                         }
-                        Found::Behind => this.read(false),
-                        Found::Nothing => return Poll::Pending,
-                        Found::Closed => this.state = State::Ended,
                     }
                 }
+                State::Following => match this.feed.after(this.place, PAGE, this.key, cx.waker()) {
+                    Found::Records(records) => {
+                        if let Some(last) = records.last() {
+                            this.place = last.id();
+                        }
+                        this.page = records.into_iter();
+                    }
+                    Found::Behind => this.read(false),
+                    Found::Nothing => return Poll::Pending,
+                    Found::Closed => this.state = State::Ended,
+                },
                 State::Ended => return Poll::Ready(None),
             }
         }
