@@ -1,7 +1,8 @@
 //! [`Contender`]: the ways to hand one event to many tasks that are compared.
 
 use std::future::Future;
-use std::task::Waker;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -60,7 +61,11 @@ impl Fanfare {
         for _ in 0..1_000 {
             fanfare.publish();
         }
-        let page = fanfare.hub.replay(&fanfare.topic, LastEventId::none(), 1);
+        let page = pin!(fanfare.hub.replay(&fanfare.topic, LastEventId::none(), 1));
+        let page = page.poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Ok(page)) = page else {
+            unreachable!("in memory it is ready at once");
+        };
         fanfare.first_len = page.records.first().map_or(0, |r| r.bytes().len() as u64);
         fanfare
     }

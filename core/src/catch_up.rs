@@ -22,6 +22,9 @@ pub(crate) struct CatchUp {
     asked: LastEventId,
     /// Whether the cursor had been in the window, and fell behind it.
     has_lagged: bool,
+    /// The hole that it has been told of last ends here. A page that ends within it makes the next
+    /// one speak of it again.
+    told: Option<EventId>,
     read: Option<Arc<Read>>,
     sleeper: Sleeper,
     /// What was read, and which piece of it goes out next.
@@ -50,6 +53,7 @@ impl CatchUp {
             after: if is_id { after } else { LastEventId::no_id() },
             asked,
             has_lagged,
+            told: None,
             read: None,
             sleeper: Sleeper::default(),
             found: None,
@@ -88,9 +92,13 @@ impl CatchUp {
             let Poll::Ready(found) = backend.poll(read, &mut self.sleeper, cx) else {
                 return Step::Waiting;
             };
-            let gap = found.page.gap.as_ref().map(|gap| self.as_asked(gap));
+            let told = self.told;
+            let is_news = |gap: &&Gap| told.map_or(true, |told| gap.to > told);
+            let gap = found.page.gap.as_ref().filter(is_news);
+            let gap = gap.map(|gap| self.as_asked(gap));
             self.found = Some((found, 0));
             if let Some(gap) = gap {
+                self.told = Some(gap.to);
                 return Step::Gap(gap);
             }
         }

@@ -89,17 +89,25 @@ const MAX_STREAK: u8 = 64;
 
 impl Subscriber {
     pub(crate) fn new(permit: Permit, start: Start) -> Self {
-        let backend = permit.hub.backend.as_ref().map(Arc::clone);
-        let behind = start.behind.zip(backend).map(|(after, backend)| {
-            let catch_up = CatchUp::new(backend, after, false);
-            Box::new(Outside::Behind(catch_up))
+        let outside = permit.hub.backend.as_ref().and_then(|backend| {
+            if let Some(after) = start.behind {
+                let catch_up = CatchUp::new(Arc::clone(backend), after, false);
+                return Some(Outside::Behind(catch_up));
+            }
+            // What was published here before it came is not news, though it may still be on its way.
+            let newest = backend.newest_known(&permit.hub.memory);
+            (start.is_live && newest > start.at).then_some(Outside::Ahead(newest))
         });
         Self {
             liveness: Liveness::new(permit.hub.beat()),
             permit,
-            catching_up: behind.is_some() || start.place < start.view.tail(),
-            at: start.at,
-            outside: behind,
+            catching_up: matches!(outside, Some(Outside::Behind(_)))
+                || start.place < start.view.tail(),
+            at: match outside {
+                Some(Outside::Ahead(id)) => id,
+                _ => start.at,
+            },
+            outside: outside.map(Box::new),
             view: start.view,
             sleeper: Sleeper::default(),
             place: start.place,
@@ -259,7 +267,8 @@ impl Subscriber {
         if let Some(backend) = &hub.backend {
             if self.place == 0 {
                 // Opened before the backend had said where its log stands: from there on.
-                (self.place, self.at) = hub.memory.base();
+                let (place, at) = hub.memory.base();
+                (self.place, self.at) = (place, self.at.max(at));
                 return None;
             }
             if policy == LagPolicy::Resume {

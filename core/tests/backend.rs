@@ -170,6 +170,20 @@ fn only_the_backend_judges_ids() {
 }
 
 #[test]
+fn a_hole_is_told_of_once_however_many_pages_lie_in_it() {
+    let remote = Remote::new(Retention::new().records(2_500).bytes(1 << 30));
+    let quiet = elsewhere(&remote, "quiet", 2_500);
+    let loud = elsewhere(&remote, "loud", 5_000);
+    let hub = hub_before(&remote, 10);
+    let last = LastEventId::from(EventId::new(quiet[0].major, 0));
+    let mut client = Client::open(hub.subscribe("quiet,loud").after(last));
+    let seen = read(&mut client, 5_000);
+    assert_eq!(ids(&seen), [&quiet[..], &loud[2_500..]].concat());
+    let end = loud[2_499].minor;
+    assert_eq!(gaps(&seen), [format!("gap:expired>{end}")]);
+}
+
+#[test]
 fn who_falls_behind_the_window_reads_the_backend_and_is_told_only_of_what_is_gone() {
     let remote = Remote::new(100);
     let hub = hub_before(&remote, 2);
@@ -314,6 +328,19 @@ fn who_saw_more_than_this_process_waits_and_sees_nothing_twice() {
         let next = block_on(there.publish("b", Event::data("x"))).expect("up");
         let seen = read(&mut client, 1);
         assert_eq!((ids(&seen), gaps(&seen)), (vec![next], vec![]));
+    }
+}
+
+#[test]
+fn what_was_published_here_before_a_client_came_is_no_news_to_it() {
+    let remote = Remote::new(1_000);
+    let hub = hub_before(&remote, 100);
+    for _ in 0..200 {
+        let before = block_on(hub.publish("a", Event::data("before"))).expect("up");
+        assert!(hub.last_id() >= before);
+        let mut client = Client::open(hub.subscribe("a"));
+        let after = block_on(hub.publish("a", Event::data("after"))).expect("up");
+        assert_eq!(ids(&read(&mut client, 1)), [after]);
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
     steps.run("clippy", || clippy(workspace));
     steps.run("documentation", || documentation(workspace));
     steps.run("each feature alone", || each_feature(workspace));
+    steps.run("each framework alone", || each_framework(workspace));
     steps.run("no runtime in the core", || no_runtime(workspace));
     steps.run("rust-version", || rust_version(workspace));
 
@@ -153,18 +154,55 @@ fn each_feature(workspace: &Workspace) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The facade with one framework must not build another, and without any it is the core.
+fn each_framework(workspace: &Workspace) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    let core = dependencies(workspace, "fanfare-core", &[])?;
+    let mut alone = dependencies(workspace, "fanfare", &["--no-default-features"])?;
+    alone.remove("fanfare");
+    if alone != core {
+        let difference: Vec<&String> = alone.symmetric_difference(&core).collect();
+        problems.push(format!(
+            "without features, fanfare and the core differ by {difference:?}"
+        ));
+    }
+    let frameworks = workspace.demos();
+    for chosen in &frameworks {
+        let features = ["--no-default-features", "--features", chosen];
+        let built = dependencies(workspace, "fanfare", &features)?;
+        let others = frameworks.iter().filter(|other| *other != chosen);
+        for name in others.flat_map(|other| crates_of(other)) {
+            if built.contains(&name) {
+                problems.push(format!("with {chosen} alone, fanfare builds {name}"));
+            }
+        }
+        if !built.contains(&format!("fanfare-{chosen}")) {
+            problems.push(format!("with {chosen}, fanfare does not build for it"));
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(problems.join("\nerror: ")))
+    }
+}
+
+/// The crates that only a user of the framework should build. Others are built on hyper itself.
+fn crates_of(framework: &str) -> Vec<String> {
+    let mut names = vec![format!("fanfare-{framework}")];
+    if framework != "hyper" {
+        names.extend([framework.to_owned(), format!("{framework}-core")]);
+    }
+    names
+}
+
 /// The core runs on any executor, so it may depend on none.
 fn no_runtime(workspace: &Workspace) -> Result<(), Failure> {
-    let arguments = [
-        "tree",
-        "--package",
-        "fanfare-core",
-        "--edges",
-        "normal",
-        "--all-features",
-    ];
-    let tree = run::output(cargo(workspace).args(arguments).args(["--prefix", "none"]))?;
-    let found = runtimes_in(&tree);
+    let built = dependencies(workspace, "fanfare-core", &["--all-features"])?;
+    let found: Vec<&str> = RUNTIMES
+        .into_iter()
+        .filter(|&runtime| built.contains(runtime))
+        .collect();
     if found.is_empty() {
         Ok(())
     } else {
@@ -175,14 +213,26 @@ fn no_runtime(workspace: &Workspace) -> Result<(), Failure> {
     }
 }
 
-fn runtimes_in(tree: &str) -> Vec<&str> {
-    let names: BTreeSet<&str> = tree
-        .lines()
+/// The names of all crates that a package is built of, its own included.
+fn dependencies(
+    workspace: &Workspace,
+    package: &str,
+    features: &[&str],
+) -> Result<BTreeSet<String>, Failure> {
+    let tree = run::output(
+        cargo(workspace)
+            .args(["tree", "--package", package])
+            .args(["--edges", "normal", "--prefix", "none"])
+            .args(features),
+    )?;
+    Ok(names_in(&tree))
+}
+
+/// The names in what `cargo tree --prefix none` prints.
+fn names_in(tree: &str) -> BTreeSet<String> {
+    tree.lines()
         .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    names
-        .into_iter()
-        .filter(|name| RUNTIMES.contains(name))
+        .map(str::to_owned)
         .collect()
 }
 
@@ -305,12 +355,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runtimes_are_found_by_their_whole_name() {
-        let tree = "fanfare-core v0.1.0 (/x)\nbytes v1.10.0\ntokio-util v0.7.0\n";
-        assert_eq!(runtimes_in(tree), [""; 0]);
-
-        let tree = format!("{tree}tokio v1.40.0\nbytes v1.10.0 (*)\ntokio v1.40.0 (*)\n");
-        assert_eq!(runtimes_in(&tree), ["tokio"]);
+    fn the_names_of_crates_are_read_whole() {
+        let tree = "a v0.1.0 (/x)\ntokio-util v0.7.0\ntokio v1.40.0\ntokio v1.40.0 (*)\n";
+        let names: Vec<String> = names_in(tree).into_iter().collect();
+        assert_eq!(names, ["a", "tokio", "tokio-util"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the demo of one framework, release build.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::Command;
 
 use crate::run::{self, Failure};
@@ -22,8 +22,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<(), F
     let mut build = run::cargo();
     build.args(["build", "--release", "--package", &package]);
     // Who does not ask for it does not wait for it to be built.
-    if flags.iter().any(|flag| flag == "--tls") && workspace.has_feature(&package, "tls") {
-        build.args(["--features", "tls"]);
+    for (flag, feature) in FEATURES {
+        if flags.iter().any(|given| is_flag(given, flag))
+            && workspace.has_feature(&package, feature)
+        {
+            build.args(["--features", feature]);
+        }
     }
     run::run(&mut build)?;
 
@@ -32,6 +36,19 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<(), F
         .join("release")
         .join(package + std::env::consts::EXE_SUFFIX);
     become_it(Command::new(binary).args(flags))
+}
+
+/// The flags that need more to be built than the demo does without them.
+const FEATURES: [(&str, &str); 3] = [
+    ("--tls", "tls"),
+    ("--data-dir", "data-dir"),
+    ("--redis", "redis"),
+];
+
+/// Whether a word is this flag, alone or with its value.
+fn is_flag(given: &OsStr, flag: &str) -> bool {
+    let given = given.to_string_lossy();
+    given.split('=').next() == Some(flag)
 }
 
 /// The framework, and the flags for its demo: a first word that is no flag names the framework,

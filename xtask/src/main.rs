@@ -1,8 +1,7 @@
-//! The project's own commands: `cargo xtask demo | test | ci`.
+//! The project's own commands: `cargo xtask demo | test | tools | ci`.
 //!
 //! This file only parses and dispatches; each command is a file of its own.
 
-mod chromium;
 mod ci;
 mod contract;
 mod demo;
@@ -10,6 +9,7 @@ mod results;
 mod run;
 mod test;
 mod tidy;
+mod tools;
 mod workspace;
 
 use std::env;
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         }
         Some(Request::Demo(arguments)) => Workspace::load().and_then(|w| demo::run(&w, arguments)),
         Some(Request::Test) => Workspace::load().and_then(|w| test::run(&w)),
+        Some(Request::Tools) => Workspace::load().and_then(|w| tools::run(&w)),
         Some(Request::Ci) => Workspace::load().and_then(|w| ci::run(&w)),
         None => Err(Failure::new(format!(
             "this is not a command of cargo xtask\n\n{HELP}"
@@ -47,6 +48,7 @@ enum Request<'a> {
     Help,
     Demo(&'a [OsString]),
     Test,
+    Tools,
     Ci,
 }
 
@@ -58,6 +60,7 @@ fn parse(arguments: &[OsString]) -> Option<Request<'_>> {
         ("help" | "--help" | "-h", []) => Some(Request::Help),
         ("demo", rest) => Some(Request::Demo(rest)),
         ("test", []) => Some(Request::Test),
+        ("tools", []) => Some(Request::Tools),
         ("ci", []) => Some(Request::Ci),
         _ => None,
     }
@@ -66,7 +69,9 @@ fn parse(arguments: &[OsString]) -> Option<Request<'_>> {
 const HELP: &str = "\
 cargo xtask demo [FRAMEWORK] [FLAGS]  run the demo, release build; FRAMEWORK is axum unless named,
                                       FLAGS are the demo's own (--port 4000, --history 5000, ...)
-cargo xtask test                      every test: unit, doc, loom, sockets and a real browser
+cargo xtask test                      every test: unit, doc, loom, sockets, clients and a real browser
+cargo xtask tools                     install what the tests use and cargo does not build: Chromium,
+                                      curl, Node, Python, clients from npm and PyPI (test does so too)
 cargo xtask ci                        all that a change must pass, the tests included
 ";
 
@@ -82,6 +87,7 @@ mod tests {
         assert_eq!(parse(&[]), Some(Request::Help));
         assert_eq!(parse(&demo), Some(Request::Demo(&demo[1..])));
         assert_eq!(parse(&words("test")), Some(Request::Test));
+        assert_eq!(parse(&words("tools")), Some(Request::Tools));
         assert_eq!(parse(&words("ci")), Some(Request::Ci));
         assert_eq!(parse(&words("ci --fast")), None);
         assert_eq!(parse(&words("deploy")), None);

@@ -6,10 +6,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::chromium;
 use crate::contract::{self, Contract};
 use crate::results::{file_name, Counts, Heading, Reader};
 use crate::run::{self, Failure};
+use crate::tools;
 use crate::workspace::{Package, Workspace};
 
 /// Runs every test, prints the table and closes with one line, `N passed, N failed`.
@@ -29,7 +29,9 @@ pub(crate) fn report(workspace: &Workspace) -> Report {
     }
     report.parts.insert(LOOM.to_owned(), Counts::default());
 
-    report.note(chromium::ensure());
+    for failure in tools::ensure(workspace) {
+        report.note(Err(failure));
+    }
     match build(workspace) {
         Ok(executables) => {
             let outcome = test_workspace(workspace, &executables, &mut report);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::history::{BoxFuture, History, HistoryError, Page, MAX_BATCH};
+use crate::history::{BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH};
 use crate::id::{EventId, LastEventId};
 use crate::record::Record;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -43,8 +43,8 @@ pub(crate) struct Backend {
     pub(super) is_closing: AtomicBool,
     /// The thread that feeds the window, while it runs.
     pub(super) feeder: Mutex<Option<Thread>>,
-    /// The newest id that a publisher of ours was given.
-    pub(super) published_last: Mutex<EventId>,
+    /// The newest id that a publisher of ours was given in this life of the log.
+    published_last: Mutex<EventId>,
     published: AtomicU64,
     reads_begun: AtomicU64,
     records_read: AtomicU64,
@@ -329,11 +329,31 @@ impl Backend {
         }
     }
 
-    /// Notes an id that a publisher of ours was given.
-    pub(super) fn note_published(&self, id: EventId) {
+    /// Notes an id that a publisher of ours was given; `is_current`: of this life of the log.
+    pub(super) fn note_published(&self, id: EventId, is_current: impl FnOnce() -> bool) {
         self.published.fetch_add(1, Ordering::Relaxed);
         let mut last = self.published_last.lock();
-        *last = (*last).max(id);
+        if is_current() {
+            *last = (*last).max(id);
+        }
+    }
+
+    /// The newest id that is known here: what the window has, or what a publisher of ours was given
+    /// and the tail has not brought yet.
+    pub(crate) fn newest_known(&self, memory: &Memory) -> EventId {
+        memory.last().max(*self.published_last.lock())
+    }
+
+    /// The log begins a new life after this id, and ids of the one before mean nothing in it.
+    pub(super) fn restart(&self, memory: &Memory, id: EventId) {
+        let mut last = self.published_last.lock();
+        memory.restart(id);
+        *last = id;
+    }
+
+    /// Whether the window has all that publishers of ours were given ids for.
+    pub(super) fn has_caught_up(&self, memory: &Memory) -> bool {
+        memory.last() >= *self.published_last.lock()
     }
 
     pub(super) fn is_closing(&self) -> bool {

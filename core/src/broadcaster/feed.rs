@@ -131,7 +131,7 @@ impl Feeder {
     fn restart(&self, hub: &Hub, id: EventId) {
         // A tail that was opened again goes on where the last one stopped.
         if !hub.memory.has_begun() || id != hub.memory.last() {
-            hub.memory.restart(id);
+            self.backend.restart(&hub.memory, id);
         }
         self.backend.is_ready.store(true, Ordering::Release);
         self.backend.renew();
@@ -164,8 +164,7 @@ impl Feeder {
         }
         let since = *self.closing_since.get_or_insert_with(Instant::now);
         let is_ready = self.backend.is_ready.load(Ordering::Acquire);
-        let has_come = hub.memory.last() >= *self.backend.published_last.lock();
-        has_come || !is_ready || since.elapsed() >= LAST_EVENTS
+        self.backend.has_caught_up(&hub.memory) || !is_ready || since.elapsed() >= LAST_EVENTS
     }
 }
 

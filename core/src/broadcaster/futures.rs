@@ -31,8 +31,8 @@ pub struct Publish {
 
 enum Publishing {
     Next(Topic, Event),
-    /// The backend works on it.
-    Appending(BoxFuture<'static, Result<EventId, HistoryError>>),
+    /// The backend works on it, since this life of its log.
+    Appending(BoxFuture<'static, Result<EventId, HistoryError>>, u64),
     Done,
 }
 
@@ -88,15 +88,18 @@ impl Future for Publish {
                     return Poll::Ready(this.hub.publish_now(&topic, key, &event));
                 }
                 (Publishing::Next(topic, event), Some(backend)) => {
-                    this.state = Publishing::Appending(this.append(backend, topic, &event)?);
+                    let life = this.hub.hub().memory.life();
+                    let append = this.append(backend, topic, &event)?;
+                    this.state = Publishing::Appending(append, life);
                 }
-                (Publishing::Appending(mut append), Some(backend)) => {
+                (Publishing::Appending(mut append, life), Some(backend)) => {
                     let Poll::Ready(appended) = append.as_mut().poll(cx) else {
-                        this.state = Publishing::Appending(append);
+                        this.state = Publishing::Appending(append, life);
                         return Poll::Pending;
                     };
                     let id = appended?;
-                    backend.note_published(id);
+                    let memory = &this.hub.hub().memory;
+                    backend.note_published(id, || memory.life() == life);
                     return Poll::Ready(Ok(id));
                 }
                 // Polled again after it was ready, which no executor does.

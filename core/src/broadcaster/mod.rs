@@ -204,7 +204,11 @@ impl Broadcaster {
     /// The place of the newest event: what a page that has just been rendered resumes after.
     #[must_use]
     pub fn last_id(&self) -> EventId {
-        self.hub().memory.last()
+        let hub = self.hub();
+        match &hub.backend {
+            Some(backend) => backend.newest_known(&hub.memory),
+            None => hub.memory.last(),
+        }
     }
 
     /// An [`EventSource`](crate::EventSource) that is every subscriber of the topic.
@@ -290,6 +294,15 @@ impl Broadcaster {
             server: server.into_future(),
             bound,
         }
+    }
+
+    /// How long a stream is silent at most: the interval of its [`KeepAlive`](crate::KeepAlive);
+    /// `None` if that is off.
+    ///
+    /// A listener that is told finds dead clients as soon: see the integrations' `TcpOptions`.
+    #[must_use]
+    pub fn keep_alive_interval(&self) -> Option<Duration> {
+        self.hub().settings.keep_alive.interval()
     }
 
     /// Whether anybody follows the topic in this process now.

@@ -92,6 +92,8 @@ pub(crate) struct Start {
     pub(crate) gap: Option<Gap>,
     /// The id of its place.
     pub(crate) at: EventId,
+    /// Whether it begins with what comes from now on.
+    pub(crate) is_live: bool,
     /// What it is to read from the backend first: what comes after this.
     pub(crate) behind: Option<LastEventId>,
 }
@@ -311,6 +313,7 @@ impl Memory {
             told,
             gap,
             at,
+            is_live: matches!(begin, Begin::Now),
             behind,
         })
     }

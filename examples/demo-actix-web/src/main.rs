@@ -5,26 +5,32 @@
 
 #![forbid(unsafe_code)]
 
-use actix_web::dev::PeerAddr;
+use std::fmt;
+use std::future::{ready, Ready};
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, PeerAddr};
 use actix_web::http::{header, StatusCode};
 use actix_web::middleware::DefaultHeaders;
-use actix_web::web::{self, Bytes, Data, Html, Path, PayloadConfig, Query};
-use actix_web::{get, guard, post, route, App, Either, HttpResponse, HttpServer};
-use demo_shared::{Demo, Flags, Parser, Reply};
-use fanfare::actix_web::{HttpServerExt, LastEventId, Sse};
-use serde::Deserialize;
+use actix_web::web::{self, Bytes, Data, Html, PayloadConfig};
+use actix_web::{
+    guard, post, route, App, FromRequest, HttpRequest, HttpResponse, HttpServer, Responder,
+    ResponseError,
+};
+use demo_shared::{path, Demo, Flags, Parser, Reply};
+use fanfare::actix_web::{bind_with, HttpServerExt, LastEventId, Sse, TcpOptions};
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Data::new(Demo::new(hub.clone()));
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
-    let server = HttpServer::new(move || {
+    let mut server = HttpServer::new(move || {
         App::new()
             .app_data(demo.clone())
             .app_data(PayloadConfig::new(demo_shared::MAX_DATA))
@@ -37,14 +43,20 @@ async fn main() -> std::io::Result<()> {
             .service((
                 page, all_events, events, publish, echo, poll, long_poll, stats,
             ))
+            .default_service(web::to(no_route))
     })
     .stream_until(&hub, fanfare::signal())
     .shutdown_timeout(flags.grace().as_secs());
+    if let Some(timeout) = flags.header_timeout() {
+        server = server.client_request_timeout(timeout);
+    }
+    let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+    let listener = bind_with(flags.address(), options)?;
     if flags.tls() {
         #[cfg(feature = "tls")]
         {
             let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
-            let server = server.bind_rustls_0_23(flags.address(), certificate.server_config()?)?;
+            let server = server.listen_rustls_0_23(listener, certificate.server_config()?)?;
             for address in server.addrs() {
                 demo_shared::say_listening_with_tls(address)?;
             }
@@ -53,30 +65,33 @@ async fn main() -> std::io::Result<()> {
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
-    let server = server.bind(flags.address())?;
+    let server = server.listen(listener)?;
     for address in server.addrs() {
         demo_shared::say_listening(address)?;
     }
     server.run().await
 }
 
-#[get("/")]
+#[route("/", method = "GET", method = "HEAD")]
 async fn page() -> Html {
     Html::new(demo_shared::PAGE)
 }
 
 async fn preflight() -> HttpResponse {
-    HttpResponse::NoContent()
-        .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"))
+    HttpResponse::Ok()
+        .insert_header((
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            demo_shared::ALLOWED_METHODS,
+        ))
         .insert_header((
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "cache-control, content-type, last-event-id",
+            demo_shared::ALLOWED_HEADERS,
         ))
         .finish()
 }
 
 #[route("/events", method = "GET", method = "HEAD")]
-async fn all_events(demo: Data<Demo>, client: PeerAddr, last: LastEventId) -> Stream {
+async fn all_events(demo: Data<Demo>, client: PeerAddr, last: LastEventId) -> Result<Sse, Answer> {
     stream(&demo, "all", client, last)
 }
 
@@ -84,82 +99,118 @@ async fn all_events(demo: Data<Demo>, client: PeerAddr, last: LastEventId) -> St
 async fn events(
     demo: Data<Demo>,
     client: PeerAddr,
-    topics: Path<String>,
+    Segment(topics): Segment,
     last: LastEventId,
-) -> Stream {
+) -> Result<Sse, Answer> {
     stream(&demo, &topics, client, last)
 }
 
-type Stream = Either<Sse, HttpResponse>;
-
-fn stream(demo: &Demo, topics: &str, PeerAddr(client): PeerAddr, last: LastEventId) -> Stream {
-    match demo.events(topics, last, client.ip()) {
-        Ok(subscribe) => Either::Left(Sse::new(subscribe)),
-        Err(reply) => Either::Right(json(reply)),
-    }
-}
-
-#[derive(Deserialize)]
-struct PublishQuery {
-    event: Option<String>,
+fn stream(
+    demo: &Demo,
+    topics: &str,
+    PeerAddr(client): PeerAddr,
+    last: LastEventId,
+) -> Result<Sse, Answer> {
+    Ok(Sse::new(demo.events(topics, last, client.ip())?))
 }
 
 #[post("/publish/{topic}")]
 async fn publish(
     demo: Data<Demo>,
-    topic: Path<String>,
-    query: Query<PublishQuery>,
+    Segment(topic): Segment,
+    request: HttpRequest,
     data: actix_web::Result<Bytes>,
-) -> HttpResponse {
-    json(match data {
-        Ok(data) => demo.publish(&topic, query.event.as_deref(), &data),
-        Err(error) => {
-            let status = error.as_response_error().status_code();
-            Reply::error(status.as_u16(), error)
-        }
-    })
+) -> Result<Answer, Answer> {
+    let data = data.map_err(unread)?;
+    let published = demo.publish(&topic, request.query_string(), &data).await?;
+    Ok(Answer(published))
 }
 
 #[post("/echo")]
-async fn echo(data: Bytes) -> Stream {
-    match demo_shared::echo(&data) {
-        Ok(answer) => Either::Left(Sse::new(answer)),
-        Err(reply) => Either::Right(json(reply)),
-    }
+async fn echo(data: actix_web::Result<Bytes>) -> Result<Sse, Answer> {
+    let data = data.map_err(unread)?;
+    Ok(Sse::new(demo_shared::echo(&data)?))
 }
 
-#[derive(Deserialize)]
-struct PollQuery {
-    after: Option<String>,
-    topics: Option<String>,
-    wait: Option<f64>,
+#[route("/poll", method = "GET", method = "HEAD")]
+async fn poll(demo: Data<Demo>, request: HttpRequest) -> Result<Answer, Answer> {
+    Ok(Answer(demo.poll(request.query_string()).await?))
 }
 
-#[get("/poll")]
-async fn poll(demo: Data<Demo>, query: Query<PollQuery>) -> HttpResponse {
-    json(demo.poll(query.topics.as_deref(), query.after.as_deref()))
-}
-
-#[get("/long-poll")]
+#[route("/long-poll", method = "GET", method = "HEAD")]
 async fn long_poll(
     demo: Data<Demo>,
     PeerAddr(client): PeerAddr,
-    query: Query<PollQuery>,
-) -> HttpResponse {
-    let (topics, after) = (query.topics.as_deref(), query.after.as_deref());
-    json(demo.long_poll(topics, after, query.wait, client.ip()).await)
+    request: HttpRequest,
+) -> Result<Answer, Answer> {
+    let news = demo.long_poll(request.query_string(), client.ip()).await?;
+    Ok(Answer(news))
 }
 
-#[get("/stats")]
-async fn stats(demo: Data<Demo>) -> HttpResponse {
-    json(demo.stats())
+#[route("/stats", method = "GET", method = "HEAD")]
+async fn stats(demo: Data<Demo>) -> Answer {
+    Answer(demo.stats().await)
 }
 
-fn json(reply: Reply) -> HttpResponse {
-    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponse::build(status);
-    if let Some(seconds) = reply.retry_after {
-        response.insert_header((header::RETRY_AFTER, seconds));
+async fn no_route(request: HttpRequest) -> Answer {
+    Answer(Reply::no_route(request.uri().path()))
+}
+
+/// Why a body was not read, in the demo's words.
+fn unread(error: actix_web::Error) -> Answer {
+    Answer(match error.as_response_error().status_code() {
+        StatusCode::PAYLOAD_TOO_LARGE => Reply::too_large(),
+        _ => Reply::unreadable_body(),
+    })
+}
+
+/// The path's last segment; actix-web's own `Path` replaces what is not UTF-8.
+struct Segment(String);
+
+impl FromRequest for Segment {
+    type Error = Answer;
+    type Future = Ready<Result<Self, Answer>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let segment = path::last_segment(request.uri().path());
+        ready(segment.map(Self).map_err(Answer))
     }
-    response.json(reply.json)
+}
+
+/// A [`Reply`], which actix-web answers with.
+#[derive(Debug)]
+struct Answer(Reply);
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self(reply)
+    }
+}
+
+impl Responder for Answer {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        self.error_response()
+    }
+}
+
+impl ResponseError for Answer {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        for (name, value) in &self.0.headers {
+            response.insert_header((*name, value.as_str()));
+        }
+        response.json(&self.0.json)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.json.fmt(f)
+    }
 }

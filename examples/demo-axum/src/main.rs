@@ -9,29 +9,31 @@ mod tls;
 
 use std::net::SocketAddr;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
-use axum::http::{header, HeaderName, Method, StatusCode};
-use axum::response::{Html, IntoResponse, Response};
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::{
+    ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, RawQuery, Request, State,
+};
+use axum::http::request::Parts;
+use axum::http::{header, HeaderName, Method, StatusCode, Uri};
+use axum::response::{AppendHeaders, Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use demo_shared::{Demo, Flags, Parser, Reply};
-use fanfare::axum::{LastEventId, Sse};
-use serde::Deserialize;
+use fanfare::axum::{bind_with, LastEventId, Sse, TcpOptions};
 use tower_http::cors::{Any, CorsLayer};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Demo::new(hub.clone());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
-    let listener = fanfare::axum::bind(flags.address()).await?;
+    let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+    let listener = bind_with(flags.address(), options).await?;
     let address = listener.local_addr()?;
     let app = app(demo).into_make_service_with_connect_info::<SocketAddr>();
     let closing = hub.close_when(fanfare::signal());
@@ -39,6 +41,9 @@ async fn main() -> std::io::Result<()> {
         #[cfg(feature = "tls")]
         {
             use axum::serve::ListenerExt as _;
+            if flags.header_timeout().is_some() {
+                Flags::refuse("axum's own server, which --tls takes, waits for heads for ever");
+            }
             let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
             let listener = tls::TlsListener::new(listener, certificate.server_config()?);
             // Tapped, since axum then knows the clients' addresses.
@@ -51,7 +56,10 @@ async fn main() -> std::io::Result<()> {
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
     demo_shared::say_listening(address)?;
-    let server = axum::serve(listener, app).with_graceful_shutdown(closing);
+    let mut server = fanfare::axum::serve(listener, app).with_graceful_shutdown(closing);
+    if let Some(timeout) = flags.header_timeout() {
+        server = server.header_read_timeout(timeout);
+    }
     hub.serve(server, flags.grace()).await
 }
 
@@ -63,7 +71,9 @@ fn app(demo: Demo) -> Router {
             header::CACHE_CONTROL,
             header::CONTENT_TYPE,
             HeaderName::from_static("last-event-id"),
-        ]);
+        ])
+        // The same for every origin.
+        .vary([]);
     Router::new()
         .route("/", get(Html(demo_shared::PAGE)))
         .route("/events", get(all_events))
@@ -73,6 +83,8 @@ fn app(demo: Demo) -> Router {
         .route("/poll", get(poll))
         .route("/long-poll", get(long_poll))
         .route("/stats", get(stats))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_route)
         .layer(DefaultBodyLimit::max(demo_shared::MAX_DATA))
         .layer(cors)
         .with_state(demo)
@@ -82,77 +94,104 @@ async fn all_events(
     demo: State<Demo>,
     client: ConnectInfo<SocketAddr>,
     last: LastEventId,
-) -> Response {
-    events(demo, client, Path("all".to_owned()), last).await
+) -> Result<Sse, Answer> {
+    events(demo, client, Segment("all".to_owned()), last).await
 }
 
 async fn events(
     State(demo): State<Demo>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
-    Path(topics): Path<String>,
+    Segment(topics): Segment,
     last: LastEventId,
-) -> Response {
-    match demo.events(&topics, last, client.ip()) {
-        Ok(subscribe) => Sse::new(subscribe).into_response(),
-        Err(reply) => json(reply),
-    }
-}
-
-#[derive(Deserialize)]
-struct PublishQuery {
-    event: Option<String>,
+) -> Result<Sse, Answer> {
+    Ok(Sse::new(demo.events(&topics, last, client.ip())?))
 }
 
 async fn publish(
     State(demo): State<Demo>,
-    Path(topic): Path<String>,
-    Query(query): Query<PublishQuery>,
-    data: Result<Bytes, BytesRejection>,
-) -> Response {
-    json(match data {
-        Ok(data) => demo.publish(&topic, query.event.as_deref(), &data),
-        Err(rejection) => Reply::error(rejection.status().as_u16(), rejection.body_text()),
-    })
+    Segment(topic): Segment,
+    RawQuery(query): RawQuery,
+    Data(data): Data,
+) -> Result<Answer, Answer> {
+    let query = query.unwrap_or_default();
+    let published = demo.publish(&topic, &query, &data).await?;
+    Ok(Answer(published))
 }
 
-async fn echo(events: Bytes) -> Response {
-    match demo_shared::echo(&events) {
-        Ok(events) => Sse::new(events).into_response(),
-        Err(reply) => json(reply),
-    }
+async fn echo(Data(events): Data) -> Result<Sse, Answer> {
+    Ok(Sse::new(demo_shared::echo(&events)?))
 }
 
-#[derive(Deserialize)]
-struct PollQuery {
-    after: Option<String>,
-    topics: Option<String>,
-    wait: Option<f64>,
-}
-
-async fn poll(State(demo): State<Demo>, Query(query): Query<PollQuery>) -> Response {
-    json(demo.poll(query.topics.as_deref(), query.after.as_deref()))
+async fn poll(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Result<Answer, Answer> {
+    Ok(Answer(demo.poll(&query.unwrap_or_default()).await?))
 }
 
 async fn long_poll(
     State(demo): State<Demo>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
-    Query(query): Query<PollQuery>,
-) -> Response {
-    let (topics, after) = (query.topics.as_deref(), query.after.as_deref());
-    json(demo.long_poll(topics, after, query.wait, client.ip()).await)
+    RawQuery(query): RawQuery,
+) -> Result<Answer, Answer> {
+    let query = query.unwrap_or_default();
+    Ok(Answer(demo.long_poll(&query, client.ip()).await?))
 }
 
-async fn stats(State(demo): State<Demo>) -> Response {
-    json(demo.stats())
+async fn stats(State(demo): State<Demo>) -> Answer {
+    Answer(demo.stats().await)
 }
 
-fn json(reply: Reply) -> Response {
-    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, Json(reply.json)).into_response();
-    if let Some(seconds) = reply.retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, seconds.into());
+async fn no_route(uri: Uri) -> Answer {
+    Answer(Reply::no_route(uri.path()))
+}
+
+/// The path's only parameter, refused in the demo's words.
+struct Segment(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Answer;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Answer> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(segment)) => Ok(Self(segment)),
+            Err(_) => Err(Answer(Reply::path_not_utf8())),
+        }
     }
-    response
+}
+
+/// A body, refused in the demo's words.
+struct Data(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Data {
+    type Rejection = Answer;
+
+    async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Answer> {
+        demo_shared::check_length(Some(request.body().size_hint().lower()))?;
+        match Bytes::from_request(request, state).await {
+            Ok(data) => Ok(Self(data)),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Answer(Reply::too_large()))
+            }
+            Err(_) => Err(Answer(Reply::unreadable_body())),
+        }
+    }
+}
+
+/// A [`Reply`], which axum answers with.
+struct Answer(Reply);
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self(reply)
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let Reply {
+            status,
+            headers,
+            json,
+        } = self.0;
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, AppendHeaders(headers), Json(json)).into_response()
+    }
 }

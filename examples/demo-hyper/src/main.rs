@@ -1,7 +1,7 @@
 //! The demo on hyper and smol: no tokio runtime, and no framework.
 //!
 //! Run with `cargo xtask demo hyper`, or `cargo run --release -p demo-hyper -- --port 3000`.
-//! smol's executor has one thread; set the environment variable `SMOL_THREADS` for more.
+//! One thread does it all: the server is one future.
 
 #![forbid(unsafe_code)]
 
@@ -10,12 +10,13 @@ mod tls;
 
 use std::convert::Infallible;
 
+use async_io::block_on;
 use demo_shared::{path, Demo, Flags, Parser, Reply};
-use fanfare::hyper::smol::{bind, serve, Peer};
-use fanfare::hyper::{LastEventId, Sse};
+use fanfare::hyper::smol::{bind_with, serve, Peer, TcpOptions};
+use fanfare::hyper::LastEventId;
 use fanfare::response::SseBody;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -26,7 +27,7 @@ type Body = Either<SseBody, Full<Bytes>>;
 fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Demo::new(hub.clone());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
@@ -34,18 +35,22 @@ fn main() -> std::io::Result<()> {
 
     if flags.tls() {
         #[cfg(feature = "tls")]
-        return smol::block_on(tls::run(&flags, demo));
+        return block_on(tls::run(&flags, demo));
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
-    smol::block_on(async {
-        let listener = bind(flags.address()).await?;
+    block_on(async {
+        let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+        let listener = bind_with(flags.address(), options).await?;
         demo_shared::say_listening(listener.local_addr()?)?;
         let service = service_fn(move |request| answer(demo.clone(), request));
-        serve(listener, service)
+        let mut server = serve(listener, service)
             .with_graceful_shutdown(hub.close_when(fanfare::signal()))
-            .grace(flags.grace())
-            .await;
+            .grace(flags.grace());
+        if let Some(timeout) = flags.header_timeout() {
+            server = server.header_read_timeout(timeout);
+        }
+        server.await;
         Ok(())
     })
 }
@@ -68,13 +73,15 @@ async fn route(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
         (&Method::OPTIONS, _) => preflight(),
         (&Method::GET, [""]) => page(),
         (&Method::GET, ["events"]) => events(demo, "all", &request),
-        (&Method::GET, ["events", topics]) => events(demo, topics, &request),
-        (&Method::POST, ["publish", topic]) => publish(demo, topic, request).await,
+        (&Method::GET, ["events", topics]) if !topics.is_empty() => events(demo, topics, &request),
+        (&Method::POST, ["publish", topic]) if !topic.is_empty() => {
+            publish(demo, topic, request).await
+        }
         (&Method::POST, ["echo"]) => echo(request).await,
-        (&Method::GET, ["poll"]) => poll(demo, &request),
+        (&Method::GET, ["poll"]) => poll(demo, &request).await,
         (&Method::GET, ["long-poll"]) => long_poll(demo, &request).await,
-        (&Method::GET, ["stats"]) => json(&demo.stats()),
-        _ => json(&Reply::error(404, "there is nothing here")),
+        (&Method::GET, ["stats"]) => json(demo.stats().await),
+        _ => json(Reply::no_route(&target)),
     }
 }
 
@@ -83,53 +90,46 @@ fn events(demo: &Demo, topics: &str, request: &Request<Incoming>) -> Response<Bo
     let subscribe =
         path::decode(topics).and_then(|topics| demo.events(&topics, last, client(request)));
     match subscribe {
-        Ok(subscribe) => Sse::new(subscribe).into_response().map(Either::Left),
-        Err(reply) => json(&reply),
+        Ok(subscribe) => fanfare::hyper::response(subscribe).map(Either::Left),
+        Err(reply) => json(reply),
     }
 }
 
 async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Response<Body> {
-    let event = parameter(&request, "event");
+    let query = query(&request).to_owned();
     let published = async {
         let topic = path::decode(topic)?;
         let data = read(request.into_body()).await?;
-        Ok(demo.publish(&topic, event.as_deref(), &data))
+        demo.publish(&topic, &query, &data).await
     };
-    json(&published.await.unwrap_or_else(|reply| reply))
+    json(published.await.unwrap_or_else(|refusal| refusal))
 }
 
 async fn echo(request: Request<Incoming>) -> Response<Body> {
     let events = read(request.into_body()).await;
     match events.and_then(|events| demo_shared::echo(&events)) {
-        Ok(events) => Sse::new(events).into_response().map(Either::Left),
-        Err(reply) => json(&reply),
+        Ok(events) => fanfare::hyper::response(events).map(Either::Left),
+        Err(reply) => json(reply),
     }
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Reply> {
+    demo_shared::check_length(Some(body.size_hint().lower()))?;
     match Limited::new(body, demo_shared::MAX_DATA).collect().await {
         Ok(data) => Ok(data.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Reply::too_large()),
-        Err(error) => Err(Reply::error(400, error)),
+        Err(_) => Err(Reply::unreadable_body()),
     }
 }
 
-fn poll(demo: &Demo, request: &Request<Incoming>) -> Response<Body> {
-    let topics = parameter(request, "topics");
-    let after = parameter(request, "after");
-    json(&demo.poll(topics.as_deref(), after.as_deref()))
+async fn poll(demo: &Demo, request: &Request<Incoming>) -> Response<Body> {
+    let page = demo.poll(query(request)).await;
+    json(page.unwrap_or_else(|refusal| refusal))
 }
 
 async fn long_poll(demo: &Demo, request: &Request<Incoming>) -> Response<Body> {
-    let topics = parameter(request, "topics");
-    let after = parameter(request, "after");
-    let wait = match parameter(request, "wait").map(|wait| wait.parse()) {
-        None => None,
-        Some(Ok(wait)) => Some(wait),
-        Some(Err(_)) => return json(&Reply::error(400, "`wait` is a number of seconds")),
-    };
-    let (topics, after) = (topics.as_deref(), after.as_deref());
-    json(&demo.long_poll(topics, after, wait, client(request)).await)
+    let page = demo.long_poll(query(request), client(request)).await;
+    json(page.unwrap_or_else(|refusal| refusal))
 }
 
 fn page() -> Response<Body> {
@@ -144,29 +144,29 @@ fn page() -> Response<Body> {
 
 fn preflight() -> Response<Body> {
     let mut response = Response::new(Either::Right(Full::default()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
     set(
         &mut response,
         header::ACCESS_CONTROL_ALLOW_METHODS,
-        "GET, POST",
+        demo_shared::ALLOWED_METHODS,
     );
     set(
         &mut response,
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "cache-control, content-type, last-event-id",
+        demo_shared::ALLOWED_HEADERS,
     );
     response
 }
 
-fn json(reply: &Reply) -> Response<Body> {
+fn json(reply: Reply) -> Response<Body> {
     let mut response = Response::new(Either::Right(reply.json.to_string().into()));
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     set(&mut response, header::CONTENT_TYPE, "application/json");
-    if let Some(seconds) = reply.retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, seconds.into());
+    for (name, value) in reply.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            let name = HeaderName::from_static(name);
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }
@@ -184,10 +184,6 @@ fn client(request: &Request<Incoming>) -> String {
         .unwrap_or_default()
 }
 
-/// The first value of a query's parameter.
-fn parameter(request: &Request<Incoming>, name: &str) -> Option<String> {
-    let query = request.uri().query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
+fn query(request: &Request<Incoming>) -> &str {
+    request.uri().query().unwrap_or_default()
 }

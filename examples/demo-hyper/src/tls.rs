@@ -9,9 +9,13 @@ use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
+use async_executor::Executor;
+use async_io::{Async, Timer as Pause};
 use demo_shared::tls::Certificate;
 use demo_shared::{Demo, Flags};
-use fanfare::hyper::smol::{Peer, Timer};
+use fanfare::hyper::smol::{bind_with, Peer, TcpOptions, Timer};
+use futures_lite::future;
+use futures_lite::io::{AsyncRead, AsyncWrite};
 use futures_rustls::server::TlsStream;
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
@@ -19,8 +23,6 @@ use hyper::service::service_fn;
 use hyper::{rt, Request};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use smol::io::{AsyncRead, AsyncWrite};
-use smol::{future, Async};
 
 /// How long a client may take for its handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -35,19 +37,27 @@ const READ_BYTES: usize = 16 * 1024;
 /// Serves the demo until the signal, and then until its streams have ended.
 pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(Certificate::self_signed(flags)?.server_config()?));
-    let addresses = smol::net::resolve(flags.address()).await?;
-    let listener = TcpListener::bind(&addresses[..])?;
-    let listener = Async::new(listener)?;
+    let options = TcpOptions::new().keep_alive(demo.hub().keep_alive_interval());
+    let listener: Async<TcpListener> = bind_with(flags.address(), options).await?.into();
+    let tasks = Tasks(Arc::new(Executor::new()));
+    let mut server = auto::Builder::new(tasks.clone());
+    server.http1().timer(Timer);
+    server.http2().timer(Timer);
+    if let Some(timeout) = flags.header_timeout() {
+        server.http1().header_read_timeout(timeout);
+    }
     demo_shared::say_listening_with_tls(listener.get_ref().local_addr()?)?;
 
     let closing = demo.hub().close_when(fanfare::signal());
     let connections = GracefulShutdown::new();
-    future::or(closing, accept(&listener, &acceptor, &demo, &connections)).await;
+    let accept = accept(&listener, &acceptor, &demo, &tasks, &server, &connections);
+    tasks.0.run(future::or(closing, accept)).await;
     drop(listener);
     let time_is_over = async {
-        smol::Timer::after(flags.grace()).await;
+        Pause::after(flags.grace()).await;
     };
-    future::or(connections.shutdown(), time_is_over).await;
+    let ended = future::or(connections.shutdown(), time_is_over);
+    tasks.0.run(ended).await;
     Ok(())
 }
 
@@ -55,6 +65,8 @@ async fn accept(
     listener: &Async<TcpListener>,
     acceptor: &TlsAcceptor,
     demo: &Demo,
+    tasks: &Tasks,
+    server: &auto::Builder<Tasks>,
     connections: &GracefulShutdown,
 ) {
     loop {
@@ -65,12 +77,13 @@ async fn accept(
                     Peer(peer),
                     acceptor.clone(),
                     demo.clone(),
+                    server.clone(),
                     connections.watcher(),
                 );
-                smol::spawn(connection).detach();
+                tasks.0.spawn(connection).detach();
             }
             Err(_) => {
-                smol::Timer::after(ACCEPT_PAUSE).await;
+                Pause::after(ACCEPT_PAUSE).await;
             }
         }
         // The signal is heard even if there is always somebody to accept.
@@ -84,13 +97,12 @@ async fn serve_connection(
     peer: Peer,
     acceptor: TlsAcceptor,
     demo: Demo,
+    server: auto::Builder<Tasks>,
     connections: Watcher,
 ) {
-    // A small event does not wait for the acknowledgement of the one before.
-    let _ = stream.get_ref().set_nodelay(true);
     let handshake = async { acceptor.accept(stream).await.ok() };
     let time_is_over = async {
-        smol::Timer::after(HANDSHAKE_LIMIT).await;
+        Pause::after(HANDSHAKE_LIMIT).await;
         None
     };
     let Some(stream) = future::or(handshake, time_is_over).await else {
@@ -100,24 +112,21 @@ async fn serve_connection(
         request.extensions_mut().insert(peer);
         crate::answer(demo.clone(), request)
     });
-    let mut server = auto::Builder::new(Executor);
-    server.http1().timer(Timer);
-    server.http2().timer(Timer);
     let connection = server.serve_connection(Io(stream), service);
     let _ = connections.watch(connection.into_owned()).await;
 }
 
-/// Runs HTTP/2's streams as tasks of smol.
-#[derive(Clone, Copy, Debug)]
-struct Executor;
+/// Runs connections, and HTTP/2's streams.
+#[derive(Clone)]
+struct Tasks(Arc<Executor<'static>>);
 
-impl<F> rt::Executor<F> for Executor
+impl<F> rt::Executor<F> for Tasks
 where
     F: Future + Send + 'static,
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        smol::spawn(stream).detach();
+        self.0.spawn(stream).detach();
     }
 }
 

@@ -4,27 +4,38 @@
 
 #![forbid(unsafe_code)]
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use demo_shared::{Demo, Flags, Parser, Reply};
+use demo_shared::{path, Demo, Flags, Parser, Reply};
 use fanfare::rocket::{LastEventId, RocketExt, Sse};
 #[cfg(feature = "tls")]
 use rocket::config::TlsConfig;
-use rocket::data::{Capped, Limits, ToByteUnit};
+use rocket::data::{self, Data, FromData, ToByteUnit};
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::http::{Header, Status};
+use rocket::request::{FromRequest, Outcome};
 use rocket::response::content::RawHtml;
 use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
-use rocket::{get, options, post, routes, Build, Config, Request, Rocket, State};
+use rocket::{
+    async_trait, catch, catchers, get, options, post, routes, uri, Build, Config, Request, Rocket,
+    State,
+};
 
 #[rocket::main]
 async fn main() -> io::Result<()> {
     let flags = Flags::parse();
+    if flags.header_timeout().is_some() {
+        Flags::refuse(
+            "Rocket cannot bound half requests: leave --header-timeout out, and put a proxy that \
+             does in front of it",
+        );
+    }
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Demo::new(hub.clone());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
@@ -50,10 +61,6 @@ fn config(flags: &Flags) -> io::Result<Figment> {
     let config = Config::figment()
         .merge((Config::ADDRESS, address.ip()))
         .merge((Config::PORT, address.port()))
-        .merge((
-            Config::LIMITS,
-            Limits::new().limit("bytes", demo_shared::MAX_DATA.bytes()),
-        ))
         .merge(("shutdown.grace", flags.grace().as_secs()))
         // Else half a request holds up the end for three seconds more.
         .merge(("shutdown.mercy", 0))
@@ -80,6 +87,14 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
             response.set_raw_header("Access-Control-Allow-Origin", "*");
             Box::pin(async {})
         }))
+        .attach(AdHoc::on_request("Slashes", |request, _| {
+            // To Rocket `/stats/` and `//stats` are `/stats`; here they are no routes.
+            let path = request.uri().path();
+            if path.contains("//") || (path != "/" && path.ends_with('/')) {
+                request.set_uri(uri!("/no-route"));
+            }
+            Box::pin(async {})
+        }))
         .attach(AdHoc::on_liftoff("Listening", |rocket| {
             if say_listening(rocket.config()).is_err() {
                 // Whoever started it is gone.
@@ -91,6 +106,7 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
             "/",
             routes![page, preflight, all_events, events, publish, echo, poll, long_poll, stats],
         )
+        .register("/", catchers![no_route, refused])
 }
 
 fn say_listening(config: &Config) -> io::Result<()> {
@@ -111,16 +127,12 @@ fn page() -> RawHtml<&'static str> {
 fn preflight() -> Preflight {
     Preflight {
         body: (),
-        methods: Header::new("Access-Control-Allow-Methods", "GET, POST"),
-        headers: Header::new(
-            "Access-Control-Allow-Headers",
-            "cache-control, content-type, last-event-id",
-        ),
+        methods: Header::new("Access-Control-Allow-Methods", demo_shared::ALLOWED_METHODS),
+        headers: Header::new("Access-Control-Allow-Headers", demo_shared::ALLOWED_HEADERS),
     }
 }
 
 #[derive(Responder)]
-#[response(status = 204)]
 struct Preflight {
     body: (),
     methods: Header<'static>,
@@ -129,56 +141,114 @@ struct Preflight {
 
 #[get("/events")]
 fn all_events(demo: &State<Demo>, client: SocketAddr, last: LastEventId) -> Result<Sse, Answer> {
-    events("all", demo, client, last)
+    Ok(Sse::new(demo.events("all", last, client.ip())?))
 }
 
-#[get("/events/<topics>")]
+#[get("/events/<_>")]
 fn events(
-    topics: &str,
+    topics: Result<Segment, Reply>,
     demo: &State<Demo>,
     client: SocketAddr,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo.events(topics, last, client.ip())?))
+    let Segment(topics) = topics?;
+    Ok(Sse::new(demo.events(&topics, last, client.ip())?))
 }
 
-#[post("/publish/<topic>?<event>", data = "<data>")]
-fn publish(topic: &str, event: Option<&str>, data: Capped<Vec<u8>>, demo: &State<Demo>) -> Answer {
-    Answer(if data.is_complete() {
-        demo.publish(topic, event, &data.into_inner())
-    } else {
-        Reply::too_large()
-    })
+#[post("/publish/<_>", data = "<body>")]
+async fn publish(
+    topic: Result<Segment, Reply>,
+    query: Query<'_>,
+    body: Result<Body, Reply>,
+    demo: &State<Demo>,
+) -> Result<Answer, Answer> {
+    let (Segment(topic), Body(data)) = (topic?, body?);
+    Ok(Answer(demo.publish(&topic, query.0, &data).await?))
 }
 
-#[post("/echo", data = "<events>")]
-fn echo(events: Capped<Vec<u8>>) -> Result<Sse, Answer> {
-    if events.is_complete() {
-        Ok(Sse::new(demo_shared::echo(&events.into_inner())?))
-    } else {
-        Err(Reply::too_large().into())
-    }
+#[post("/echo", data = "<body>")]
+fn echo(body: Result<Body, Reply>) -> Result<Sse, Answer> {
+    let Body(events) = body?;
+    Ok(Sse::new(demo_shared::echo(&events)?))
 }
 
-#[get("/poll?<after>&<topics>")]
-fn poll(after: Option<&str>, topics: Option<&str>, demo: &State<Demo>) -> Answer {
-    Answer(demo.poll(topics, after))
+#[get("/poll")]
+async fn poll(query: Query<'_>, demo: &State<Demo>) -> Result<Answer, Answer> {
+    Ok(Answer(demo.poll(query.0).await?))
 }
 
-#[get("/long-poll?<after>&<topics>&<wait>")]
+#[get("/long-poll")]
 async fn long_poll(
-    after: Option<&str>,
-    topics: Option<&str>,
-    wait: Option<f64>,
+    query: Query<'_>,
     client: SocketAddr,
     demo: &State<Demo>,
-) -> Answer {
-    Answer(demo.long_poll(topics, after, wait, client.ip()).await)
+) -> Result<Answer, Answer> {
+    Ok(Answer(demo.long_poll(query.0, client.ip()).await?))
 }
 
 #[get("/stats")]
-fn stats(demo: &State<Demo>) -> Answer {
-    Answer(demo.stats())
+async fn stats(demo: &State<Demo>) -> Answer {
+    Answer(demo.stats().await)
+}
+
+#[catch(404)]
+fn no_route(request: &Request<'_>) -> Answer {
+    Answer(Reply::no_route(request.uri().path().as_str()))
+}
+
+#[catch(default)]
+fn refused(status: Status, _request: &Request<'_>) -> Answer {
+    Answer(Reply::error(status.code, status.reason_lossy()))
+}
+
+/// The path's last segment; Rocket's own parameters replace what is not UTF-8.
+struct Segment(String);
+
+#[async_trait]
+impl<'r> FromRequest<'r> for Segment {
+    type Error = Reply;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Reply> {
+        match path::last_segment(request.uri().path().as_str()) {
+            Ok(segment) => Outcome::Success(Self(segment)),
+            Err(reply) => Outcome::Error((Status::new(reply.status), reply)),
+        }
+    }
+}
+
+/// The query as it came.
+#[derive(Clone, Copy)]
+struct Query<'r>(&'r str);
+
+#[async_trait]
+impl<'r> FromRequest<'r> for Query<'r> {
+    type Error = Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Infallible> {
+        let query = request.uri().query();
+        Outcome::Success(Self(query.map_or("", |query| query.as_str())))
+    }
+}
+
+/// A body, refused in the demo's words.
+struct Body(Vec<u8>);
+
+#[async_trait]
+impl<'r> FromData<'r> for Body {
+    type Error = Reply;
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
+        let refuse = |reply: Reply| data::Outcome::Error((Status::new(reply.status), reply));
+        let length = request.headers().get_one("Content-Length");
+        if let Err(reply) = demo_shared::check_length(length.and_then(|n| n.parse().ok())) {
+            return refuse(reply);
+        }
+        match data.open(demo_shared::MAX_DATA.bytes()).into_bytes().await {
+            Ok(data) if data.is_complete() => data::Outcome::Success(Self(data.into_inner())),
+            Ok(_) => refuse(Reply::too_large()),
+            Err(_) => refuse(Reply::unreadable_body()),
+        }
+    }
 }
 
 /// A [`Reply`], which Rocket answers with.
@@ -194,8 +264,8 @@ impl<'r> Responder<'r, 'static> for Answer {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let mut response = Response::build_from(Json(self.0.json).respond_to(request)?);
         response.status(Status::new(self.0.status));
-        if let Some(seconds) = self.0.retry_after {
-            response.raw_header("Retry-After", seconds.to_string());
+        for (name, value) in self.0.headers {
+            response.raw_header(name, value);
         }
         response.ok()
     }

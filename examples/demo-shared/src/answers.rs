@@ -4,7 +4,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fanfare::{
@@ -14,6 +14,9 @@ use fanfare::{
 use futures_lite::{future, StreamExt};
 use futures_timer::Delay;
 use serde_json::{json, Map, Value};
+
+use crate::query::Query;
+use crate::Reply;
 
 /// The most records in one answer to a client that polls.
 const PAGE_RECORDS: usize = 1_000;
@@ -27,6 +30,9 @@ const MAX_NAME_BYTES: usize = 255;
 /// The topic, and the event name, under which new names are announced.
 const NAMES: &str = "topics";
 
+/// How long a long poll is held if it does not say.
+const DEFAULT_WAIT: Duration = Duration::from_secs(25);
+
 /// The longest that a long poll is held, whatever it asks for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -35,43 +41,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 pub struct Demo {
     hub: Broadcaster,
     names: Arc<Mutex<BTreeSet<String>>>,
-}
-
-/// A status and JSON.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    /// The HTTP status.
-    pub status: u16,
-    /// What to write into `Retry-After`, in seconds, if anything.
-    pub retry_after: Option<u64>,
-    /// The body.
-    pub json: Value,
-}
-
-impl Reply {
-    fn ok(json: Value) -> Self {
-        Self {
-            status: 200,
-            retry_after: None,
-            json,
-        }
-    }
-
-    /// The answer to data that is longer than [`MAX_DATA`](crate::MAX_DATA).
-    #[must_use]
-    pub fn too_large() -> Self {
-        Self::error(413, "an event's data is at most 1 MiB")
-    }
-
-    /// What went wrong, in plain words.
-    #[must_use]
-    pub fn error(status: u16, words: impl ToString) -> Self {
-        Self {
-            status,
-            retry_after: None,
-            json: json!({ "error": words.to_string() }),
-        }
-    }
+    /// Up to where the announcements of names have been read.
+    names_after: Arc<Mutex<LastEventId>>,
 }
 
 impl Demo {
@@ -81,6 +52,7 @@ impl Demo {
         Self {
             hub,
             names: Arc::default(),
+            names_after: Arc::default(),
         }
     }
 
@@ -109,19 +81,23 @@ impl Demo {
             .key(client.to_string()))
     }
 
-    /// `POST /publish/{topic}?event=NAME`.
-    #[must_use]
-    pub fn publish(&self, topic: &str, event: Option<&str>, data: &[u8]) -> Reply {
+    /// `POST /publish/{topic}?event=NAME`. An empty name, which an empty field of a form sends, is
+    /// none: the event is named after its topic.
+    ///
+    /// # Errors
+    ///
+    /// A 400 if the topic, the query or the data cannot be used; what [`PublishError::status`] says
+    /// if the broadcaster does not take it.
+    pub async fn publish(&self, topic: &str, query: &str, data: &[u8]) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["event"])?;
+        let event = query.text("event")?.filter(|name| !name.is_empty());
         let Ok(data) = std::str::from_utf8(data) else {
-            return Reply::error(400, "an event's data is UTF-8");
+            return Err(Reply::error(400, "an event's data is UTF-8"));
         };
-        match self.announce_and_publish(topic, event, data.to_owned()) {
-            Ok(id) => Reply {
-                status: 202,
-                retry_after: None,
-                json: json!({ "id": id.to_string() }),
-            },
-            Err(error) => Reply::error(error.status(), error),
+        let published = self.announce_and_publish(topic, event, data.to_owned());
+        match published.await {
+            Ok(id) => Ok(Reply::new(202, json!({ "id": id.to_string() }))),
+            Err(error) => Err(Reply::error(error.status(), error)),
         }
     }
 
@@ -131,7 +107,7 @@ impl Demo {
     /// # Errors
     ///
     /// See [`NotPublished`].
-    pub fn announce_and_publish(
+    pub async fn announce_and_publish(
         &self,
         topic: &str,
         event: Option<&str>,
@@ -140,45 +116,77 @@ impl Demo {
         let topic = Topic::new(topic).map_err(|error| NotPublished::Words(error.to_string()))?;
         let name = EventName::new(event.unwrap_or(topic.as_str()).to_owned())
             .map_err(|error| NotPublished::Words(error.to_string()))?;
-        // Held while it is announced, so that nobody else publishes the name's first event.
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = !names.contains(name.as_str()) && name.as_str().len() <= MAX_NAME_BYTES;
-        if is_new && names.len() < MAX_NAMES {
+        // It counts as announced once it has been: two who publish it first both announce it, and
+        // nobody's event comes before.
+        let is_new = {
+            let names = self.names();
+            let is_new = !names.contains(name.as_str()) && name.as_str().len() <= MAX_NAME_BYTES;
+            is_new && names.len() < MAX_NAMES
+        };
+        if is_new {
             let announcement = json!({ "name": name.as_str() }).to_string();
-            self.hub
-                .try_publish(NAMES, Event::data(announcement).name(NAMES))?;
-            names.insert(name.as_str().to_owned());
+            let announcement = Event::data(announcement).name(NAMES);
+            self.hub.publish(NAMES, announcement).await?;
+            self.names().insert(name.as_str().to_owned());
         }
-        drop(names);
-        Ok(self.hub.try_publish(topic, Event::data(data).name(name))?)
+        let event = Event::data(data).name(name);
+        Ok(self.hub.publish(topic, event).await?)
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns which names others have announced: other processes, and this one before it was started
+    /// again.
+    async fn learn_names(&self) {
+        loop {
+            let after = self.names_after();
+            // What cannot be read now is read the next time.
+            let Ok(page) = self.hub.replay(NAMES, &after, PAGE_RECORDS).await else {
+                return;
+            };
+            let announced = page.records.iter().filter_map(announced_name);
+            self.names().extend(announced);
+            let last = LastEventId::from(page.last);
+            let leads_on = last != after && page.records.len() >= PAGE_RECORDS;
+            *self
+                .names_after
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = last;
+            if !leads_on {
+                return;
+            }
+        }
+    }
+
+    fn names_after(&self) -> LastEventId {
+        let after = self.names_after.lock();
+        after.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `GET /poll?after=ID&topics=a,b`.
-    #[must_use]
-    pub fn poll(&self, topics: Option<&str>, after: Option<&str>) -> Reply {
-        match parse_topics(topics.unwrap_or("all")) {
-            Ok(topics) => self.page(&topics, &last_event_id(after)),
-            Err(reply) => reply,
-        }
+    ///
+    /// # Errors
+    ///
+    /// A 400 if the query selects no topics. An id that cannot be used is a gap, and no error.
+    pub async fn poll(&self, query: &str) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["after", "topics"])?;
+        let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
+        self.page(&topics, &last_event_id(&query)).await
     }
 
     /// `GET /long-poll?after=ID&topics=a,b&wait=SECONDS`.
-    pub async fn long_poll(
-        &self,
-        topics: Option<&str>,
-        after: Option<&str>,
-        wait: Option<f64>,
-        client: impl ToString,
-    ) -> Reply {
-        let topics = match parse_topics(topics.unwrap_or("all")) {
-            Ok(topics) => topics,
-            Err(reply) => return reply,
-        };
-        let wait = match Duration::try_from_secs_f64(wait.unwrap_or(25.0)) {
-            Ok(wait) => wait.min(MAX_WAIT),
-            Err(error) => return Reply::error(400, error),
-        };
-        let mut after = last_event_id(after);
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Self::poll); a 400 if `wait` is not a number of seconds; a 503 or 429 if there
+    /// is no place for one more client.
+    pub async fn long_poll(&self, query: &str, client: impl ToString) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["after", "topics", "wait"])?;
+        let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
+        let wait = query.bytes("wait").map_or(Ok(DEFAULT_WAIT), parse_wait)?;
+        let mut after = last_event_id(&query);
         if after.is_none() {
             // Nothing was seen: everything from now on is news.
             after = self.hub.last_id().into();
@@ -188,36 +196,31 @@ impl Demo {
             .subscribe(&topics)
             .after(&after)
             .key(client.to_string());
-        let news = match news.open() {
-            Ok(subscriber) => wait_for_news(subscriber),
-            Err(refused) => {
-                let retry_after = Some(refused.retry_after.as_secs().max(1));
-                return Reply {
-                    retry_after,
-                    ..Reply::error(refused.status(), refused)
-                };
-            }
-        };
+        let news = wait_for_news(news.open().map_err(Reply::refused)?);
         let time_is_over = async {
             Delay::new(wait).await;
         };
         future::or(news, time_is_over).await;
-        self.page(&topics, &after)
+        self.page(&topics, &after).await
     }
 
-    fn page(&self, topics: &Topics, after: &LastEventId) -> Reply {
-        let page = self.hub.replay(topics, after, PAGE_RECORDS);
+    async fn page(&self, topics: &Topics, after: &LastEventId) -> Result<Reply, Reply> {
+        let page = self.hub.replay(topics, after, PAGE_RECORDS).await;
+        let page = page.map_err(|error| Reply::error(503, error))?;
         let events: Vec<Value> = page.records.iter().filter_map(event_json).collect();
-        Reply::ok(json!({
-            "events": events,
-            "last": page.last.to_string(),
-            "gap": page.gap.as_ref().map(gap_json),
-        }))
+        Ok(Reply::new(
+            200,
+            json!({
+                "events": events,
+                "last": page.last.to_string(),
+                "gap": page.gap.as_ref().map(gap_json),
+            }),
+        ))
     }
 
     /// `GET /stats`.
-    #[must_use]
-    pub fn stats(&self) -> Reply {
+    pub async fn stats(&self) -> Reply {
+        self.learn_names().await;
         let stats = self.hub.stats();
         let id = |id: Option<EventId>| id.map(|id| id.to_string());
         let topics: Map<String, Value> = stats
@@ -234,18 +237,26 @@ impl Demo {
                 (topic.to_string(), stats)
             })
             .collect();
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        Reply::ok(json!({
-            "subscribers": stats.subscribers,
-            "published": stats.published,
-            "delivered": stats.delivered,
-            "gaps": stats.gaps,
-            "replayed": stats.replayed,
-            "rejected": stats.refused,
-            "last": stats.last.to_string(),
-            "names": &*names,
-            "topics": topics,
-        }))
+        let names = self.names();
+        Reply::new(
+            200,
+            json!({
+                "subscribers": stats.subscribers,
+                "published": stats.published,
+                "delivered": stats.delivered,
+                "gaps": stats.gaps,
+                "replayed": stats.replayed,
+                "rejected": stats.refused,
+                "last": stats.last.to_string(),
+                "names": &*names,
+                "backend": stats.backend.map(|backend| json!({
+                    "ready": backend.is_ready,
+                    "reads": backend.reads,
+                    "failures": backend.failures,
+                })),
+                "topics": topics,
+            }),
+        )
     }
 }
 
@@ -305,8 +316,18 @@ fn parse_topics(text: &str) -> Result<Topics, Reply> {
     text.parse().map_err(|error| Reply::error(400, error))
 }
 
-fn last_event_id(after: Option<&str>) -> LastEventId {
-    LastEventId::from_request(after.map(str::as_bytes), None)
+/// A number of seconds, fractions allowed, of which at most [`MAX_WAIT`] is waited.
+fn parse_wait(seconds: &[u8]) -> Result<Duration, Reply> {
+    let seconds = std::str::from_utf8(seconds).ok();
+    let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+    match seconds.map(Duration::try_from_secs_f64) {
+        Some(Ok(wait)) => Ok(wait.min(MAX_WAIT)),
+        _ => Err(Reply::error(400, "`wait` is a number of seconds")),
+    }
+}
+
+fn last_event_id(query: &Query) -> LastEventId {
+    LastEventId::from_request(query.bytes("after"), None)
 }
 
 fn event_json(record: &Record) -> Option<Value> {
@@ -317,6 +338,12 @@ fn event_json(record: &Record) -> Option<Value> {
         "event": message.name,
         "data": message.data,
     }))
+}
+
+/// The name that a record of the topic [`NAMES`] announces.
+fn announced_name(record: &Record) -> Option<String> {
+    let announced: Value = serde_json::from_str(&record.message()?.data).ok()?;
+    Some(announced["name"].as_str()?.to_owned())
 }
 
 fn gap_json(gap: &Gap) -> Value {

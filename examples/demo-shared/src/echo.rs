@@ -38,8 +38,8 @@ struct Fields {
 /// assert_eq!(echo(br#"[{"id": "1\n2"}]"#).err().map(|reply| reply.status), Some(400));
 /// ```
 pub fn echo(events: &[u8]) -> Result<impl Stream<Item = Event> + Send + 'static, Reply> {
-    let events: Vec<Fields> =
-        serde_json::from_slice(events).map_err(|error| Reply::error(400, error))?;
+    let events: Vec<Fields> = serde_json::from_slice(events)
+        .map_err(|_| Reply::error(400, "the body is a JSON array of events"))?;
     let events = events.into_iter().map(Fields::into_event);
     Ok(stream::iter(events.collect::<Result<Vec<_>, _>>()?))
 }

@@ -1,5 +1,6 @@
 //! `Flags`: what can be chosen on the command line, the same for every framework's demo.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{builder::ValueParser, error::ErrorKind, value_parser, Parser, ValueEnum};
@@ -58,6 +59,28 @@ pub struct Flags {
     /// Seconds for which clients that do not read may hold up the shutdown
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = value_parser!(u32).range(1..=3_600))]
     grace: u32,
+
+    /// Seconds within which a client must have sent a request's head, else it is disconnected;
+    /// fractions allowed [default: what the framework's server says]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    header_timeout: Option<Duration>,
+
+    /// Keep history in this directory, where it survives the process
+    #[arg(long, value_name = "DIR", conflicts_with = "redis")]
+    data_dir: Option<PathBuf>,
+
+    /// Keep history in Redis, shared with every other process on the same URL and stream
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+
+    /// The name of the stream in Redis
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "fanfare",
+        requires = "redis"
+    )]
+    stream: String,
 
     /// Speak HTTPS and HTTP/2, with a self-signed certificate made at start
     #[arg(long)]
@@ -138,6 +161,22 @@ impl Flags {
         (self.metrics_every > 0).then(|| Duration::from_millis(self.metrics_every))
     }
 
+    /// How long a client may take for a request's head, never zero; `None` is the server's own
+    /// default. A demo whose server cannot bound it [refuses](Self::refuse).
+    pub fn header_timeout(&self) -> Option<Duration> {
+        self.header_timeout
+    }
+
+    /// Where history is kept on this machine, if not in memory.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
+    /// The Redis that history is kept in, and the stream's name there, if not in memory.
+    pub fn redis(&self) -> Option<(&str, &str)> {
+        Some((self.redis.as_deref()?, &self.stream))
+    }
+
     /// Whether to speak HTTPS, which a demo whose framework cannot [refuses](Self::refuse).
     pub fn tls(&self) -> bool {
         self.tls
@@ -206,7 +245,9 @@ mod tests {
         assert_eq!(flags.max_per_client(), None);
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
+        assert_eq!(flags.header_timeout(), None);
         assert!(!flags.tls());
+        assert_eq!((flags.data_dir(), flags.redis()), (None, None));
         assert_eq!(flags.grace(), Duration::from_secs(1));
     }
 
@@ -215,7 +256,7 @@ mod tests {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
              --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
-             --grace 5 --tls",
+             --grace 5 --header-timeout 0.5 --tls",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
@@ -226,7 +267,14 @@ mod tests {
         assert_eq!(flags.max_per_client(), Some(3));
         assert_eq!(flags.lag(), Lag::Disconnect);
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
+        assert_eq!(flags.header_timeout(), Some(Duration::from_millis(500)));
         assert!(flags.tls());
+        let flags = accept("--data-dir history");
+        assert_eq!(flags.data_dir(), Some(Path::new("history")));
+        let flags = accept("--redis redis://localhost --stream other");
+        assert_eq!(flags.redis(), Some(("redis://localhost", "other")));
+        let flags = accept("--redis redis://localhost");
+        assert_eq!(flags.redis(), Some(("redis://localhost", "fanfare")));
         assert_eq!(flags.grace(), Duration::from_secs(5));
     }
 
@@ -275,6 +323,7 @@ mod tests {
             "--max-per-client=-1",
             "--metrics-every 3600001",
             "--grace 0",
+            "--header-timeout 0",
         ] {
             let kind = parse(arguments).err();
             assert!(
@@ -293,6 +342,10 @@ mod tests {
         assert_eq!(
             parse("--when-full 429").err(),
             Some(ErrorKind::InvalidValue)
+        );
+        assert_eq!(
+            parse("--data-dir a --redis redis://localhost").err(),
+            Some(ErrorKind::ArgumentConflict)
         );
         assert_eq!(
             parse("--no-such-flag").err(),
@@ -315,6 +368,11 @@ mod tests {
             "--lag",
             "--metrics-every",
             "--grace",
+            "--header-timeout",
+            "--data-dir",
+            "--redis",
+            "--stream",
+            "--tls",
         ] {
             assert!(help.contains(flag), "{flag} is missing from:\n{help}");
         }

@@ -8,8 +8,11 @@
 pub mod answers;
 mod echo;
 pub mod flags;
+mod history;
 pub mod metrics;
 pub mod path;
+mod query;
+mod reply;
 #[cfg(feature = "tls")]
 pub mod tls;
 
@@ -18,12 +21,14 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use fanfare::{Broadcaster, KeepAlive, LagPolicy, PublishError, Retention, WhenRefused};
+use fanfare::{Broadcaster, KeepAlive, LagPolicy, PublishError, WhenRefused};
+use futures_lite::future::block_on;
 
-pub use answers::{Demo, NotPublished, Reply};
+pub use answers::{Demo, NotPublished};
 pub use clap::Parser;
 pub use echo::echo;
 pub use flags::Flags;
+pub use reply::{check_length, Reply};
 
 /// The dashboard: one page without outside resources.
 pub const PAGE: &str = include_str!("page.html");
@@ -31,18 +36,24 @@ pub const PAGE: &str = include_str!("page.html");
 /// The most bytes that one published event's data may have.
 pub const MAX_DATA: usize = 1 << 20;
 
+/// `Access-Control-Allow-Methods`: what scripts of other origins may do.
+pub const ALLOWED_METHODS: &str = "GET, POST";
+
+/// `Access-Control-Allow-Headers`: what their requests may carry.
+pub const ALLOWED_HEADERS: &str = "cache-control, content-type, last-event-id";
+
 /// Why a demo that could speak HTTPS does not; for [`Flags::refuse`].
 pub const BUILT_WITHOUT_TLS: &str =
     "this demo was built without TLS: build it with `--features tls`";
 
 /// The broadcaster that the flags ask for.
-pub fn broadcaster(flags: &Flags) -> Broadcaster {
-    Broadcaster::builder()
-        .history(
-            Retention::new()
-                .records(flags.history())
-                .bytes(4 * MAX_DATA),
-        )
+///
+/// # Errors
+///
+/// If its history cannot be kept where they say.
+pub fn broadcaster(flags: &Flags) -> std::io::Result<Broadcaster> {
+    let builder = Broadcaster::builder()
+        .history(history::retention(flags))
         .keep_alive(KeepAlive::every(flags.keep_alive()))
         .retry(flags.retry())
         .on_lag(match flags.lag() {
@@ -59,8 +70,8 @@ pub fn broadcaster(flags: &Flags) -> Broadcaster {
         // Every line of the data grows by a field's name, and a line may be empty.
         .max_event_bytes(8 * MAX_DATA)
         // Strangers name topics here.
-        .max_topics(1_000)
-        .build()
+        .max_topics(1_000);
+    Ok(history::behind(builder, flags)?.build())
 }
 
 /// Publishes this machine's metrics to the topic `metrics` from a thread of its own, which needs
@@ -82,7 +93,7 @@ pub fn publish_metrics(demo: &Demo, every: Duration) -> std::io::Result<()> {
                     continue;
                 }
             };
-            match demo.announce_and_publish("metrics", None, data) {
+            match block_on(demo.announce_and_publish("metrics", None, data)) {
                 Ok(_) => {}
                 Err(NotPublished::Publish(PublishError::Closed)) => return,
                 Err(error) => tracing::warn!(%error, "the metrics were not published"),

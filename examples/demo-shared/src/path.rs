@@ -1,4 +1,7 @@
-//! What frameworks that leave paths as they came leave to us.
+//! The path's last segment, where the demo's addresses name topics.
+//!
+//! For frameworks that leave a path as it came, and for those whose own reading replaces what is
+//! not UTF-8, so that an event would go to a topic that nobody named.
 
 use percent_encoding::percent_decode_str;
 
@@ -17,6 +20,19 @@ use crate::Reply;
 pub fn decode(segment: &str) -> Result<String, Reply> {
     match percent_decode_str(segment).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(Reply::error(400, "a path is UTF-8")),
+        Err(_) => Err(Reply::path_not_utf8()),
     }
+}
+
+/// As [`decode`], of what follows the last slash of a whole path.
+///
+/// # Errors
+///
+/// A 400 if it is not UTF-8.
+///
+/// ```
+/// assert_eq!(demo_shared::path::last_segment("/events/a%2Fb").as_deref(), Ok("a/b"));
+/// ```
+pub fn last_segment(path: &str) -> Result<String, Reply> {
+    decode(path.rsplit('/').next().unwrap_or_default())
 }

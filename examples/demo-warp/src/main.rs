@@ -4,14 +4,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
 use std::pin::pin;
 
 use demo_shared::{path, Demo, Flags, Parser, Reply};
-use fanfare::warp::{last_event_id, LastEventId, Sse};
+use fanfare::warp::{bind_with, last_event_id, LastEventId, Peer, Sse, TcpOptions};
 use futures_lite::{Stream, StreamExt};
-use serde::Deserialize;
-use warp::http::{header, Method, StatusCode};
+use warp::http::{HeaderName, HeaderValue, StatusCode};
+use warp::path::FullPath;
 use warp::reply::{html, with, with_status, Reply as _, Response};
 use warp::{Buf, Filter, Rejection};
 
@@ -25,27 +25,27 @@ async fn main() -> std::io::Result<()> {
         );
     }
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags);
+    let hub = demo_shared::broadcaster(&flags)?;
     let demo = Demo::new(hub.clone());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
-    let listener = fanfare::warp::bind(flags.address()).await?;
+    let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+    let listener = bind_with(flags.address(), options).await?;
     demo_shared::say_listening(listener.local_addr()?)?;
-    let server = warp::serve(routes(demo))
-        .incoming(listener)
-        .graceful(hub.close_when(fanfare::signal()));
-    let server = async {
-        server.run().await;
-        Ok(())
-    };
+    let mut server = fanfare::warp::serve(listener, warp::service(routes(demo)))
+        .with_graceful_shutdown(hub.close_when(fanfare::signal()));
+    if let Some(timeout) = flags.header_timeout() {
+        server = server.header_read_timeout(timeout);
+    }
     hub.serve(server, flags.grace()).await
 }
 
 fn routes(
     demo: Demo,
-) -> impl Filter<Extract = (impl warp::Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
+) -> impl Filter<Extract = (impl warp::Reply,), Error = Infallible> + Clone + Send + Sync + 'static
+{
     let demo = warp::any().map(move || demo.clone());
     let get = warp::get().or(warp::head()).unify();
 
@@ -61,100 +61,93 @@ fn routes(
         .then(events);
     let publish = warp::path!("publish" / String)
         .and(warp::post())
-        .and(warp::query())
-        .and(warp::body::stream())
+        .and(query())
+        .and(data())
         .and(demo.clone())
         .then(publish);
-    let echo = warp::path!("echo")
-        .and(warp::post())
-        .and(warp::body::stream())
-        .then(echo);
+    let echo = warp::path!("echo").and(warp::post()).and(data()).then(echo);
     let poll = warp::path!("poll")
         .and(get)
-        .and(warp::query())
+        .and(query())
         .and(demo.clone())
         .then(poll);
     let long_poll = warp::path!("long-poll")
         .and(get)
-        .and(warp::query())
+        .and(query())
         .and(client())
         .and(demo.clone())
         .then(long_poll);
     let stats = warp::path!("stats").and(get).and(demo).then(stats);
-    let preflight = warp::method()
-        .and_then(|method| async move {
-            match method {
-                Method::OPTIONS => Ok(StatusCode::NO_CONTENT),
-                // `warp::options()` would answer 405 for every route that there is not.
-                _ => Err(warp::reject()),
-            }
-        })
-        .with(with::header("access-control-allow-methods", "GET, POST"))
+    let preflight = warp::options()
+        .map(StatusCode::default)
+        .with(with::header(
+            "access-control-allow-methods",
+            demo_shared::ALLOWED_METHODS,
+        ))
         .with(with::header(
             "access-control-allow-headers",
-            "cache-control, content-type, last-event-id",
+            demo_shared::ALLOWED_HEADERS,
         ));
+    // Takes what the others have rejected, whatever for.
+    let no_route = warp::path::full().map(|path: FullPath| json(Reply::no_route(path.as_str())));
 
-    page.or(events)
+    let routes = page
+        .or(events)
         .or(publish)
         .or(echo)
         .or(poll)
         .or(long_poll)
-        .or(stats)
+        .or(stats);
+    no_trailing_slash()
+        .and(routes)
         .or(preflight)
+        .or(no_route)
         .with(with::header("access-control-allow-origin", "*"))
 }
 
+/// To warp `/stats/` is `/stats`; here it is not.
+fn no_trailing_slash() -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    warp::path::full()
+        .and_then(|path: FullPath| async move {
+            match path.as_str() {
+                "/" => Ok(()),
+                path if path.ends_with('/') => Err(warp::reject()),
+                _ => Ok(()),
+            }
+        })
+        .untuple_one()
+}
+
+/// The query as it came; empty if there is none, which warp's own rejects.
+fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
+    warp::query::raw().or(warp::any().map(String::new)).unify()
+}
+
 /// The client's address, under which its streams are counted.
-fn client() -> impl Filter<Extract = (String,), Error = std::convert::Infallible> + Copy {
-    warp::addr::remote().map(|address: Option<SocketAddr>| {
-        address
-            .map(|address| address.ip().to_string())
+fn client() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
+    warp::ext::optional().map(|peer: Option<Peer>| {
+        peer.map(|Peer(address)| address.ip().to_string())
             .unwrap_or_default()
     })
 }
 
-async fn events(topics: String, last: LastEventId, client: String, demo: Demo) -> Response {
-    let subscribe = path::decode(&topics).and_then(|topics| demo.events(&topics, last, client));
-    match subscribe {
-        Ok(subscribe) => Sse::new(subscribe).into_response(),
-        Err(reply) => json(&reply),
-    }
+/// A body, or why it was not read. warp's own limit is for bodies that state their length, which not
+/// all do.
+fn data() -> impl Filter<Extract = (Result<Vec<u8>, Reply>,), Error = Rejection> + Copy {
+    warp::header::optional("content-length")
+        .and(warp::body::stream())
+        .then(read)
 }
 
-#[derive(Deserialize)]
-struct PublishQuery {
-    event: Option<String>,
-}
-
-async fn publish(
-    topic: String,
-    query: PublishQuery,
+async fn read(
+    length: Option<u64>,
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
-    demo: Demo,
-) -> Response {
-    let published = async {
-        let topic = path::decode(&topic)?;
-        let data = read(body).await?;
-        Ok(demo.publish(&topic, query.event.as_deref(), &data))
-    };
-    json(&published.await.unwrap_or_else(|reply| reply))
-}
-
-async fn echo(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Response {
-    let events = read(body).await;
-    match events.and_then(|events| demo_shared::echo(&events)) {
-        Ok(events) => Sse::new(events).into_response(),
-        Err(reply) => json(&reply),
-    }
-}
-
-/// warp's own limit is for bodies that state their length, which not all do.
-async fn read(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Result<Vec<u8>, Reply> {
+) -> Result<Vec<u8>, Reply> {
+    demo_shared::check_length(length)?;
     let mut body = pin!(body);
     let mut data = Vec::new();
     while let Some(piece) = body.next().await {
-        let mut piece = piece.map_err(|error| Reply::error(400, error))?;
+        let mut piece = piece.map_err(|_| Reply::unreadable_body())?;
         if data.len() + piece.remaining() > demo_shared::MAX_DATA {
             return Err(Reply::too_large());
         }
@@ -168,33 +161,52 @@ async fn read(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Result
     Ok(data)
 }
 
-#[derive(Deserialize)]
-struct PollQuery {
-    after: Option<String>,
-    topics: Option<String>,
-    wait: Option<f64>,
+async fn events(topics: String, last: LastEventId, client: String, demo: Demo) -> Response {
+    let subscribe = path::decode(&topics).and_then(|topics| demo.events(&topics, last, client));
+    match subscribe {
+        Ok(subscribe) => Sse::new(subscribe).into_response(),
+        Err(reply) => json(reply),
+    }
 }
 
-async fn poll(query: PollQuery, demo: Demo) -> Response {
-    json(&demo.poll(query.topics.as_deref(), query.after.as_deref()))
+async fn publish(
+    topic: String,
+    query: String,
+    data: Result<Vec<u8>, Reply>,
+    demo: Demo,
+) -> Response {
+    let published = async { demo.publish(&path::decode(&topic)?, &query, &data?).await };
+    json(published.await.unwrap_or_else(|refusal| refusal))
 }
 
-async fn long_poll(query: PollQuery, client: String, demo: Demo) -> Response {
-    let (topics, after) = (query.topics.as_deref(), query.after.as_deref());
-    json(&demo.long_poll(topics, after, query.wait, client).await)
+async fn echo(events: Result<Vec<u8>, Reply>) -> Response {
+    match events.and_then(|events| demo_shared::echo(&events)) {
+        Ok(events) => Sse::new(events).into_response(),
+        Err(reply) => json(reply),
+    }
+}
+
+async fn poll(query: String, demo: Demo) -> Response {
+    json(demo.poll(&query).await.unwrap_or_else(|refusal| refusal))
+}
+
+async fn long_poll(query: String, client: String, demo: Demo) -> Response {
+    let page = demo.long_poll(&query, client).await;
+    json(page.unwrap_or_else(|refusal| refusal))
 }
 
 async fn stats(demo: Demo) -> Response {
-    json(&demo.stats())
+    json(demo.stats().await)
 }
 
-fn json(reply: &Reply) -> Response {
+fn json(reply: Reply) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = with_status(warp::reply::json(&reply.json), status).into_response();
-    if let Some(seconds) = reply.retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, seconds.into());
+    for (name, value) in reply.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            let name = HeaderName::from_static(name);
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }

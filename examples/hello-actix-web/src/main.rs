@@ -33,7 +33,7 @@ fn serve(
     let server = HttpServer::new(app)
         .stream_until(&hub, end)
         .shutdown_timeout(1)
-        .bind(address)?;
+        .listen(fanfare::actix_web::bind(address)?)?;
     Ok((server.addrs(), server.run()))
 }
 

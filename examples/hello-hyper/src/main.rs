@@ -13,7 +13,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use fanfare::hyper::{LastEventId, PublishError, Sse};
+use fanfare::hyper::{LastEventId, PublishError};
 use fanfare::response::SseBody;
 use fanfare::{Broadcaster, Event};
 use http_body_util::{BodyExt, Either, Limited};
@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    let listener = fanfare::hyper::tokio::bind("127.0.0.1:3000").await?;
     serve(listener, fanfare::signal()).await
 }
 
@@ -45,9 +45,6 @@ async fn serve(listener: TcpListener, end: impl Future<Output = ()>) -> io::Resu
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         };
-        // Else a small event can wait for the acknowledgement of the one before. Where it cannot
-        // be set, the client has gone.
-        let _ = stream.set_nodelay(true);
         let hub = hub.clone();
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -78,7 +75,7 @@ async fn answer(hub: Broadcaster, request: Request<Incoming>) -> hyper::Result<R
 
 fn prices(hub: &Broadcaster, request: &Request<Incoming>) -> Response<SseBody> {
     let last = LastEventId::from_request(request);
-    Sse::new(hub.subscribe("prices").after(last)).into_response()
+    fanfare::hyper::response(hub.subscribe("prices").after(last))
 }
 
 async fn quote(hub: &Broadcaster, request: Request<Incoming>) -> Response<String> {

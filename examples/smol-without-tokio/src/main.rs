@@ -15,7 +15,7 @@ use std::io;
 use std::time::Duration;
 
 use fanfare::hyper::smol::{bind, serve, Listener};
-use fanfare::hyper::{LastEventId, Sse};
+use fanfare::hyper::LastEventId;
 use fanfare::{Broadcaster, Event, EventSource, SendError};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -37,8 +37,8 @@ async fn run(listener: Listener, every: Duration, end: impl Future<Output = ()> 
     let closing = hub.close_when(end);
     let service = service_fn(move |request: Request<Incoming>| {
         let last = LastEventId::from_request(&request);
-        let stream = Sse::new(hub.subscribe("clock").after(last));
-        ready(Ok::<_, Infallible>(stream.into_response()))
+        let response = fanfare::hyper::response(hub.subscribe("clock").after(last));
+        ready(Ok::<_, Infallible>(response))
     });
     let server = serve(listener, service)
         .with_graceful_shutdown(closing)

@@ -19,39 +19,47 @@
 //!
 //! # Serving
 //!
-//! Three things that a server of long streams needs are not actix-web's defaults:
+//! Four things that a server of long streams needs are not actix-web's defaults:
 //!
 //! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
 //!   acknowledgement of the one before.
 //! - **Clients that leave.** actix-web lets a client close its half of the connection and still
 //!   read, so a stream that idles outlives its client until the second keep-alive fails. With
-//!   `h1_allow_half_closed(false)` it is dropped at once. A client that vanishes without a word
-//!   is noticed by the keep-alive in either case.
+//!   `h1_allow_half_closed(false)` it is dropped at once.
+//! - **Clients that die.** One that vanishes without a word is counted until TCP gives up on what
+//!   was sent to it, a quarter of an hour later. With a listener from [`bind`] it is found within
+//!   30 seconds, or two keep-alives if [`TcpOptions`] are told the interval.
 //! - **An end.** A stream of events has no end of its own: SIGTERM waits 30 seconds for it, and
 //!   SIGINT cuts it.
 //!
-//! [`HttpServerExt::stream_until`] sets all three. `shutdown_timeout` bounds how long a client
-//! that has stopped reading can hold up the end:
+//! [`HttpServerExt::stream_until`] sets all but the third, which `listen` takes: also
+//! `listen_rustls_0_23` and its like. `shutdown_timeout` bounds how long a client that has stopped
+//! reading can hold up the end:
 //!
 //! ```no_run
 //! # use std::future::Future;
 //! # use actix_web::{App, HttpServer};
 //! # use fanfare_core::Broadcaster;
-//! use fanfare_actix_web::HttpServerExt;
+//! use fanfare_actix_web::{bind_with, HttpServerExt, TcpOptions};
 //!
 //! # async fn serve(
 //! #     hub: Broadcaster,
 //! #     signal: impl Future<Output = ()> + Send + 'static,
 //! # ) -> std::io::Result<()> {
 //! # let app = App::new;
+//! let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
 //! HttpServer::new(app)
 //!     .stream_until(&hub, signal)
 //!     .shutdown_timeout(1)
-//!     .bind(("127.0.0.1", 3000))?
+//!     .listen(bind_with("127.0.0.1:3000", options)?)?
 //!     .run()
 //!     .await
 //! # }
 //! ```
+//!
+//! Half requests are bounded, by actix-web's own `client_request_timeout` (5 seconds), but only the first
+//! of each connection. Who is answered once and then sends half a request is kept until it leaves:
+//! facing strangers, put a proxy in front, or set `keep_alive(KeepAlive::Disabled)`.
 //!
 //! Over HTTP/2 actix-web notices a client that leaves only by the next write, so by the
 //! keep-alive.
@@ -75,5 +83,7 @@ mod server;
 
 pub use error::PublishError;
 pub use extract::LastEventId;
+#[doc(inline)]
+pub use fanfare_server::{bind, bind_with, TcpOptions};
 pub use response::Sse;
 pub use server::HttpServerExt;

@@ -9,10 +9,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
 use actix_web::{Error, HttpServer};
 use fanfare_core::Broadcaster;
-
-/// How many connections may wait to be accepted: a page's worth of clients that all return at
-/// once. The system may cut it to its own limit.
-const BACKLOG: u32 = 4_096;
+use fanfare_server::BACKLOG;
 
 /// Makes a server one of long streams.
 pub trait HttpServerExt {
@@ -27,7 +24,10 @@ pub trait HttpServerExt {
     ///   the one before.
     /// - `h1_allow_half_closed(false)`: a client that disconnects is noticed at once, rather than
     ///   by the second write that fails.
-    /// - `backlog`: room for many clients that come back at once. So call this before `bind`.
+    /// - `backlog`: room for many clients that come back at once, for whom calls `bind` after this.
+    ///
+    /// Clients that die without a word are left to the listener: give `listen` one from
+    /// [`bind`](crate::bind).
     ///
     /// How long clients that do not read may hold up the end is `shutdown_timeout`: 30 seconds
     /// unless you set it.
@@ -42,7 +42,7 @@ pub trait HttpServerExt {
     /// HttpServer::new(App::new)
     ///     .stream_until(&hub, signal)
     ///     .shutdown_timeout(1)
-    ///     .bind(("127.0.0.1", 3000))?
+    ///     .listen(fanfare_actix_web::bind("127.0.0.1:3000")?)?
     ///     .run()
     ///     .await
     /// # }
@@ -75,7 +75,7 @@ where
     ) -> Self {
         self.tcp_nodelay(true)
             .h1_allow_half_closed(false)
-            .backlog(BACKLOG)
+            .backlog(BACKLOG.into())
             .shutdown_signal(hub.close_when(signal))
     }
 }

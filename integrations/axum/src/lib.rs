@@ -15,18 +15,20 @@
 //!
 //! # Serving
 //!
-//! Three things that a server of long streams needs are not axum's defaults:
+//! Four things that a server of long streams needs are not axum's defaults:
 //!
 //! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
 //!   acknowledgement of the one before. [`bind`] sets it; for a listener of your own there is
-//!   `axum::serve::ListenerExt::tap_io`.
+//!   [`TcpOptions::apply`], and `axum::serve::ListenerExt::tap_io` for its connections.
+//! - **Clients that die.** One that vanishes without a word is counted until TCP gives up on what
+//!   was sent to it, a quarter of an hour later. On a listener from [`bind`] it is found within 30
+//!   seconds, or two keep-alives if [`TcpOptions`] are told the interval.
 //! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
 //!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
 //!   client that has stopped reading never takes its end;
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it.
 //! - **A bound on half requests.** `axum::serve` waits for the rest of a request's head for ever.
-//!   Facing strangers, put a proxy in front, or accept connections yourself, with hyper-util and
-//!   a `header_read_timeout`.
+//!   Facing strangers, use [`serve`] in its place, or put a proxy in front.
 //!
 //! ```no_run
 //! # use std::{future::Future, time::Duration};
@@ -36,14 +38,16 @@
 //! #     hub: Broadcaster,
 //! #     signal: impl Future<Output = ()> + Send + 'static,
 //! # ) -> std::io::Result<()> {
-//! let listener = fanfare_axum::bind("127.0.0.1:3000").await?;
-//! let server = axum::serve(listener, app).with_graceful_shutdown(hub.close_when(signal));
+//! let options = fanfare_axum::TcpOptions::new().keep_alive(hub.keep_alive_interval());
+//! let listener = fanfare_axum::bind_with("127.0.0.1:3000", options).await?;
+//! let server = fanfare_axum::serve(listener, app.into_make_service())
+//!     .with_graceful_shutdown(hub.close_when(signal));
 //! hub.serve(server, Duration::from_secs(1)).await
 //! # }
 //! ```
 //!
-//! A client that disconnects is noticed at once, and its stream dropped; one that vanishes
-//! without a word is noticed by the keep-alive.
+//! A client that disconnects is noticed at once, and its stream dropped; unless it had sent more
+//! than its request, which keeps hyper from reading on: then the second keep-alive fails.
 //!
 //! # Compression
 //!
@@ -56,9 +60,14 @@
 mod error;
 mod extract;
 mod response;
+mod server;
 
 pub use error::PublishError;
 pub use extract::LastEventId;
 #[doc(inline)]
-pub use fanfare_tokio::bind;
+pub use fanfare_server::{
+    tokio::{bind, bind_with, Serve},
+    TcpOptions,
+};
 pub use response::Sse;
+pub use server::serve;

@@ -175,6 +175,25 @@ impl Demo {
         })
     }
 
+    /// The memory that the process holds at this moment, in bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the process is gone, or the system has no `/proc`.
+    #[must_use]
+    #[track_caller]
+    pub fn resident_bytes(&self) -> usize {
+        let status = format!("/proc/{}/status", self.process.child.id());
+        let status = fs::read_to_string(status).expect("the demo runs");
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        let kilobytes: usize = resident
+            .and_then(|kilobytes| kilobytes.parse().ok())
+            .unwrap_or_else(|| panic!("no resident memory in: {status}"));
+        kilobytes * 1024
+    }
+
     /// Ends the process at once, as a crash would, and waits until it is gone.
     ///
     /// # Panics
@@ -232,6 +251,8 @@ impl Process {
         let mut child = Command::new(binary)
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .args(flags)
+            // glibc has memory for each thread, so what a crowd leaves would depend on who served it.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -307,10 +328,10 @@ fn binary(framework: &str) -> PathBuf {
 
 /// What a process writes, collected as it comes.
 #[derive(Debug)]
-struct Captured(Option<JoinHandle<Vec<u8>>>);
+pub(crate) struct Captured(Option<JoinHandle<Vec<u8>>>);
 
 impl Captured {
-    fn from(mut source: impl Read + Send + 'static) -> Self {
+    pub(crate) fn from(mut source: impl Read + Send + 'static) -> Self {
         Self(Some(thread::spawn(move || {
             let mut bytes = Vec::new();
             // What was read before an error is kept.
@@ -320,7 +341,7 @@ impl Captured {
     }
 
     /// All of it, once the process has ended; nothing when asked again.
-    fn take(&mut self) -> String {
+    pub(crate) fn take(&mut self) -> String {
         let bytes = self
             .0
             .take()

@@ -44,6 +44,28 @@ impl Request {
         }
     }
 
+    /// A `POST` request of which only the beginning is sent: the whole says that it is longer.
+    pub fn post_in_part(target: &str, length: u64, beginning: &[u8]) -> Self {
+        Self {
+            body: beginning.to_vec(),
+            ..Self::new("POST", target).header("Content-Length", length.to_string())
+        }
+    }
+
+    /// A `POST` request with a body of chunks, which does not say how long it is.
+    pub fn post_in_chunks(target: &str, chunks: &[&[u8]]) -> Self {
+        let mut body = Vec::new();
+        for chunk in chunks {
+            let size = format!("{:x}\r\n", chunk.len());
+            body.extend_from_slice(&[size.as_bytes(), chunk, b"\r\n"].concat());
+        }
+        body.extend_from_slice(b"0\r\n\r\n");
+        Self {
+            body,
+            ..Self::new("POST", target).header("Transfer-Encoding", "chunked")
+        }
+    }
+
     /// Adds a header, whatever bytes its value has.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers
@@ -147,31 +169,38 @@ impl Connection {
             .expect("the connection is open");
     }
 
-    /// Dies without a word: from now on everything the server sends is lost on its way here, and
-    /// nothing is answered, not even by a reset. Returns whether it is so.
+    /// Sends bytes that are no part of a request; not over TLS.
     ///
-    /// On Linux a filter on the socket drops every packet before TCP sees it, which is what a cable
-    /// that is cut looks like to the server. (A machine that comes back without its sockets, and
-    /// then resets them, is not simulated.) Where the system knows no such filter, or keeps it from
-    /// this user, the client has only stopped reading, and its system goes on answering.
-    #[must_use]
-    pub fn vanish(&self) -> bool {
+    /// # Panics
+    ///
+    /// If the connection is gone.
+    pub fn send_more(&self, bytes: &[u8]) {
+        let mut tcp = self.stream.tcp();
+        tcp.write_all(bytes).expect("the connection is open");
+    }
+
+    /// Dies without a word: from now on everything the server sends is lost on its way here, and
+    /// nothing is answered, not even by a reset.
+    ///
+    /// A filter on the socket drops every packet before TCP sees it, which is what a cable that is
+    /// cut looks like to the server. (A machine that comes back without its sockets, and then resets
+    /// them, is not simulated.)
+    ///
+    /// # Panics
+    ///
+    /// If the system refuses the filter, or is not Linux.
+    #[track_caller]
+    pub fn vanish(&self) {
         #[cfg(target_os = "linux")]
         {
             // BPF_RET | BPF_K: of every packet, keep 0 bytes.
             let drop_all = [socket2::SockFilter::new(0x06, 0, 0, 0)];
-            let filtered = socket2::SockRef::from(self.stream.tcp()).attach_filter(&drop_all);
-            filtered.is_ok()
+            socket2::SockRef::from(self.stream.tcp())
+                .attach_filter(&drop_all)
+                .expect("a socket takes a filter, for which nobody needs privileges");
         }
         #[cfg(not(target_os = "linux"))]
-        false
-    }
-
-    /// Takes back [`vanish`](Self::vanish).
-    pub fn reappear(&self) {
-        // It fails if there is no filter; then there is none to take back.
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(self.stream.tcp()).detach_filter();
+        panic!("only on Linux is it known how a client can die without a word");
     }
 
     fn read_head(&mut self) -> Option<Head> {

@@ -1,5 +1,5 @@
 //! What the tests of the contract are made of: a demo as a process, a raw HTTP client, a proxy that
-//! can fail, and a real browser.
+//! can fail, a real browser, and clients that others wrote.
 //!
 //! The tests themselves are in `tests/`, one file per chapter of the contract. Each is written once,
 //! for the framework whose name it is given; [`each_framework!`] runs it for all.
@@ -9,6 +9,8 @@
 
 #[cfg(feature = "browser")]
 mod browser;
+#[cfg(feature = "clients")]
+mod clients;
 mod demo;
 mod events;
 mod http;
@@ -25,6 +27,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "browser")]
 pub use browser::Browser;
+#[cfg(feature = "clients")]
+pub use clients::{Client, Seen};
 pub use demo::{Demo, Footprint};
 pub use events::{Events, Item, Place};
 pub use http::{Body, Connection, End, Head, Piece, Pieces, Request, Response};
@@ -100,6 +104,17 @@ macro_rules! each_framework_with_tls {
     };
 }
 
+/// As [`each_framework!`], for those that bound half requests: all but Rocket.
+#[macro_export]
+macro_rules! each_framework_with_header_timeout {
+    ($($test:ident),+ $(,)?) => {
+        $crate::each_framework!(@ actix_web "actix-web" $($test)+);
+        $crate::each_framework!(@ axum "axum" $($test)+);
+        $crate::each_framework!(@ hyper "hyper" $($test)+);
+        $crate::each_framework!(@ warp "warp" $($test)+);
+    };
+}
+
 /// Whether the framework drops the stream of a client that has disconnected at once.
 ///
 /// Rocket runs each response in a task apart from its connection, and tells it that the client
@@ -109,12 +124,35 @@ pub fn notices_disconnects_at_once(framework: &str) -> bool {
     framework != "rocket"
 }
 
+/// How many keep-alives it takes until a client that left after it had sent more than its request is
+/// no longer counted.
+///
+/// The first is answered with a reset, at the second hyper drops the connection; Rocket's response
+/// is told with the third.
+#[must_use]
+pub fn keep_alives_for_who_had_sent_more(framework: &str) -> usize {
+    if framework == "rocket" {
+        3
+    } else {
+        2
+    }
+}
+
 /// Whether the framework hands on header values that are not UTF-8.
 ///
 /// Rocket drops such headers before anybody sees them.
 #[must_use]
 pub fn hands_on_headers_of_any_bytes(framework: &str) -> bool {
     framework != "rocket"
+}
+
+/// Whether the framework gives up half of a request that is not its connection's first.
+///
+/// actix-web's `client_request_timeout` is for the first, and its `keep_alive` ends with the next
+/// byte.
+#[must_use]
+pub fn bounds_later_half_requests(framework: &str) -> bool {
+    framework != "actix-web"
 }
 
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);

@@ -1,8 +1,12 @@
 //! Clients that leave, and clients that fall behind: the server lets go of the first, and tells the
 //! second what they missed.
 
+use std::iter;
+use std::time::Instant;
+
 use fanfare_contract::{
-    each_framework, notices_disconnects_at_once, wait_for, Demo, End, Events, Place, Request,
+    each_framework, keep_alives_for_who_had_sent_more, notices_disconnects_at_once, wait_for, Demo,
+    End, Events, Place, Request, DEADLINE,
 };
 use fanfare_core::Decoded;
 
@@ -37,6 +41,33 @@ fn who_closes_only_its_half_has_left_too(framework: &str) {
     let events = Events::open(demo.addr(), &Request::get("/events")).opened();
     events.connection().close_writing();
     is_empty_again(&demo);
+}
+
+/// Who has sent bytes behind the request keeps hyper from reading on, and so from the end of the
+/// connection. It is what is sent to the client that fails, from the second on.
+fn who_had_sent_more_than_a_request_is_missed_all_the_same(framework: &str) {
+    // Long enough that a busy server has dropped a stream before the next.
+    let demo = Demo::start(framework, &["--metrics-every", "0", "--keep-alive", "2"]);
+    let mut staying = Events::open(demo.addr(), &Request::get("/events")).opened();
+    let leaving = Events::open(demo.addr(), &Request::get("/events")).opened();
+    leaving.connection().send_more(b"GET /stats HTTP/1.1\r\n");
+    // From here on every keep-alive of the one is one of the other.
+    staying.item(Instant::now() + DEADLINE);
+    drop(leaving);
+
+    let mut keep_alives = 0;
+    wait_for("the stream to end", || {
+        // Counted before the server is asked, so that only a server that is late is found late.
+        keep_alives += iter::from_fn(|| staying.try_item()).count();
+        let is_gone = demo.stats()["subscribers"] == 1;
+        let limit = keep_alives_for_who_had_sent_more(framework);
+        assert!(
+            is_gone || keep_alives <= limit,
+            "counted after {keep_alives} keep-alives"
+        );
+        is_gone.then_some(())
+    });
+    println!("{framework}: gone after {keep_alives} keep-alives");
 }
 
 /// One event of many, which together are more than the sockets' buffers and the history hold.
@@ -110,6 +141,7 @@ fn who_reads_slowly_holds_nobody_up(framework: &str) {
 each_framework!(
     who_disconnects_is_no_longer_counted,
     who_closes_only_its_half_has_left_too,
+    who_had_sent_more_than_a_request_is_missed_all_the_same,
     who_falls_behind_is_told_what_is_missing,
     who_falls_behind_can_be_disconnected,
     who_reads_slowly_holds_nobody_up,

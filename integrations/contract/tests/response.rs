@@ -189,17 +189,6 @@ fn the_page_needs_nothing_from_elsewhere(framework: &str) {
     }
 }
 
-fn unknown_routes_are_404(framework: &str) {
-    let demo = quiet(framework, &[]);
-    for target in ["/nothing-here", "/events/a/b", "/publish"] {
-        assert_eq!(
-            Request::get(target).send(demo.addr()).head.status,
-            404,
-            "{target}"
-        );
-    }
-}
-
 fn what_cannot_be_published_is_refused_in_plain_words(framework: &str) {
     let demo = quiet(framework, &[]);
     let too_large = vec![b'x'; (1 << 20) + 1];
@@ -397,7 +386,6 @@ each_framework!(
     keep_alive_is_a_comment_of_one_line,
     other_origins_may_read,
     the_page_needs_nothing_from_elsewhere,
-    unknown_routes_are_404,
     what_cannot_be_published_is_refused_in_plain_words,
     polling_reads_the_same_history,
     long_polling_waits_for_news_or_for_its_time,

@@ -54,12 +54,6 @@ impl From<fanfare_core::PublishError> for PublishError {
     }
 }
 
-impl From<PublishError> for Response<String> {
-    fn from(error: PublishError) -> Self {
-        error.into_response()
-    }
-}
-
 impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

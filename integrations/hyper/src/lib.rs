@@ -5,11 +5,11 @@
 //! use std::convert::Infallible;
 //!
 //! use fanfare_core::{response::SseBody, Broadcaster};
-//! use fanfare_hyper::{LastEventId, Sse};
+//! use fanfare_hyper::LastEventId;
 //! use hyper::{body::Incoming, service::service_fn, Request, Response};
 //!
 //! fn prices<B>(hub: &Broadcaster, request: &Request<B>) -> Response<SseBody> {
-//!     Sse::new(hub.subscribe("prices").after(LastEventId::from_request(request))).into_response()
+//!     fanfare_hyper::response(hub.subscribe("prices").after(LastEventId::from_request(request)))
 //! }
 //!
 //! let hub = Broadcaster::new();
@@ -26,27 +26,33 @@
 //!
 //! # Serving
 //!
-//! Two things that a server of long streams needs are not hyper's defaults:
+//! Four things that a server of long streams needs are not hyper's defaults:
 //!
 //! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
 //!   acknowledgement of the one before. Set it on every connection that you accept.
+//! - **Clients that die.** One that vanishes without a word is counted until TCP gives up on what
+//!   was sent to it, a quarter of an hour later; a user timeout on the socket finds it sooner.
 //! - **An end.** `graceful_shutdown` on a connection waits for its response, and a stream of
 //!   events has no end of its own: close the broadcaster first, by
 //!   [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A client that has
 //!   stopped reading never takes its end, so bound the wait, by
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve), say.
+//! - **A bound on half requests.** hyper gives up a request's head after 30 seconds, but only where it
+//!   has a timer: give `http1::Builder` one, hyper-util's `TokioTimer` on tokio.
 //!
-//! On smol, the feature `smol` does both: `fanfare_hyper::smol`.
+//! On smol, the feature `smol` does all four: `fanfare_hyper::smol`. On tokio, the feature `tokio`
+//! brings a listener that does the first two: `fanfare_hyper::tokio::bind`.
 //!
 //! A client that disconnects is noticed at once, and its stream dropped, as long as
-//! `http1::Builder::half_close` stays off, which is the default; one that vanishes without a word
-//! is noticed by the keep-alive.
+//! `http1::Builder::half_close` stays off, which is the default; unless it had sent more than its
+//! request, which keeps hyper from reading on: then the second keep-alive fails.
 //!
 //! # Features
 //!
 //! | name | what | default |
 //! |---|---|---|
 //! | `smol` | hyper's I/O, timer and accept loop on smol | no |
+//! | `tokio` | a listener for hyper on tokio | no |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -57,6 +63,17 @@ mod response;
 #[cfg(feature = "smol")]
 #[cfg_attr(docsrs, doc(cfg(feature = "smol")))]
 pub mod smol;
+
+/// A listener for hyper on tokio: its connections send at once, and its dead peers are found.
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub mod tokio {
+    #[doc(inline)]
+    pub use fanfare_server::{
+        tokio::{bind, bind_with},
+        TcpOptions,
+    };
+}
 
 pub use error::PublishError;
 pub use extract::LastEventId;

@@ -5,7 +5,8 @@ use http::Response;
 
 /// The response to a subscription, a refusal, or a stream of events.
 ///
-/// The same as [`Sse::new`] and [`Sse::into_response`].
+/// The short form of [`Sse::new`] and [`Sse::into_response`], between which an [`Sse`] can be handed
+/// around.
 ///
 /// ```
 /// use fanfare_core::{response::SseBody, Broadcaster};
@@ -60,11 +61,5 @@ impl Sse {
     /// The response, whose body is not boxed: hyper sends it as it is.
     pub fn into_response(self) -> Response<SseBody> {
         self.0.into_http()
-    }
-}
-
-impl From<Sse> for Response<SseBody> {
-    fn from(sse: Sse) -> Self {
-        sse.into_response()
     }
 }

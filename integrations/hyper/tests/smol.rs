@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::future::IntoFuture;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -214,6 +215,73 @@ fn requests_say_from_whom_they_are() {
     drop(server);
     // A server that is dropped closes its connections.
     assert_eq!(client.read(&mut [0]).expect("the server closes"), 0);
+}
+
+#[test]
+fn a_handler_that_panics_ends_its_connection_alone() {
+    let listener = smol::block_on(bind("127.0.0.1:0")).expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let service = service_fn(|request: Request<Incoming>| async move {
+        assert_ne!(request.uri().path(), "/panic", "as the test wants it");
+        Ok::<_, Infallible>(Response::new("[answer]".to_owned()))
+    });
+    let _server = smol::spawn(serve(listener, service).into_future());
+    let mut other = connect(address);
+
+    let mut panics = connect(address);
+    let request = b"GET /panic HTTP/1.1\r\nhost: test\r\n\r\n";
+    panics.write_all(request).expect("the server reads");
+    assert_eq!(panics.read(&mut [0]).expect("the server closes"), 0);
+
+    let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    other.write_all(request).expect("the server reads");
+    read_until(&mut other, "[answer]");
+}
+
+#[test]
+fn a_timeout_may_be_longer_than_any_clock() {
+    let listener = smol::block_on(bind("127.0.0.1:0")).expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let service = service_fn(|_: Request<Incoming>| async {
+        Ok::<_, Infallible>(Response::new("[answer]".to_owned()))
+    });
+    let server = serve(listener, service).header_read_timeout(Duration::MAX);
+    let _server = smol::spawn(server.into_future());
+
+    let mut client = connect(address);
+    let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    client.write_all(request).expect("the server reads");
+    read_until(&mut client, "[answer]");
+}
+
+#[test]
+fn connections_run_where_the_application_says() {
+    let listener = smol::block_on(bind("127.0.0.1:0")).expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let executor = Arc::new(smol::Executor::new());
+    let (stop, stopped) = channel::bounded::<()>(1);
+    let runner = thread::Builder::new().name("of-the-app".to_owned()).spawn({
+        let executor = Arc::clone(&executor);
+        move || smol::block_on(executor.run(stopped.recv())).is_err()
+    });
+    let runner = runner.expect("there is room for a thread");
+    let service = service_fn(|_: Request<Incoming>| async {
+        let thread = thread::current();
+        let name = format!("[{}]", thread.name().unwrap_or_default());
+        Ok::<_, Infallible>(Response::new(name))
+    });
+    let server = smol::spawn(serve(listener, service).executor(executor).into_future());
+
+    let mut client = connect(address);
+    let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    client.write_all(request).expect("the server reads");
+    read_until(&mut client, "[of-the-app]");
+
+    // A server that is dropped closes its connections, whose tasks are the executor's.
+    drop(server);
+    assert_eq!(client.read(&mut [0]).expect("the server closes"), 0);
+    drop(stop);
+    assert!(runner.join().expect("it ends"));
 }
 
 /// hyper leaves its timeouts out where it has no timer.

@@ -1,11 +1,21 @@
-//! [`fairing`], which gives an app its broadcaster and ends its streams.
+//! [`fairing`], which gives an app its broadcaster, finds dead clients, and ends its streams.
 
 use std::time::Duration;
 
 use fanfare_core::Broadcaster;
+use fanfare_server::TcpOptions;
 use rocket::fairing::{Fairing, Info, Kind, Result};
 use rocket::tokio::time::sleep;
 use rocket::{Build, Orbit, Rocket};
+
+#[cfg(target_os = "linux")]
+use crate::listener::set_options;
+
+/// Elsewhere Rocket's listener cannot be reached.
+#[cfg(not(target_os = "linux"))]
+fn set_options(_: std::net::SocketAddr, _: TcpOptions) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
 
 /// How long a connection whose stream has ended needs to send the end.
 ///
@@ -13,9 +23,11 @@ use rocket::{Build, Orbit, Rocket};
 /// Rocket waits for its grace period to pass, and nothing is lost.
 const LAST_BYTES: Duration = Duration::from_millis(100);
 
-/// Manages a broadcaster, and closes it when the app shuts down.
+/// Manages a broadcaster, has dead clients found, and closes the broadcaster when the app shuts
+/// down.
 ///
-/// Handlers then take a `&State<Broadcaster>`. At shutdown, by a signal or by
+/// Handlers then take a `&State<Broadcaster>`. Clients that die without a word are found within
+/// two keep-alives, on Linux: see [`fairing_with`]. At shutdown, by a signal or by
 /// [`Shutdown::notify`](rocket::Shutdown::notify), every stream gets what it has not sent yet and
 /// a clean end, and the app exits as soon as they have; a client that has stopped reading holds
 /// it up for the grace period (2 seconds unless `shutdown.grace` says otherwise), and one that has
@@ -31,30 +43,69 @@ const LAST_BYTES: Duration = Duration::from_millis(100);
 /// ```
 #[must_use = "a fairing does nothing unless attached"]
 pub fn fairing(hub: Broadcaster) -> impl Fairing {
-    Fanfare(hub)
+    let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
+    fairing_with(hub, options)
 }
 
-struct Fanfare(Broadcaster);
+/// [`fairing`] with options of your own for the connections.
+///
+/// Rocket 0.5 binds its own listener and lets nobody reach it. On Linux (from 5.6 on) a process may
+/// duplicate its own files, and so, when Rocket begins to listen, its listener is found among them
+/// and given the options. Where that is refused, as containers do whose seccomp profile is Docker's
+/// default, and on other systems, a warning is logged and dead clients are counted until TCP gives
+/// up, a quarter of an hour after something was sent to them. Then allow `pidfd_getfd`, or put a
+/// proxy in front, or have the system give up sooner: `sysctl net.ipv4.tcp_retries2=6` is about 25
+/// seconds, for every connection.
+///
+/// ```
+/// use fanfare_core::Broadcaster;
+/// use fanfare_rocket::{fairing_with, TcpOptions};
+///
+/// // Clients may stop reading for as long as they like, and the dead are left to TCP.
+/// let options = TcpOptions::new().user_timeout(None);
+/// let app = rocket::build().attach(fairing_with(Broadcaster::new(), options));
+/// # let _ = app;
+/// ```
+#[must_use = "a fairing does nothing unless attached"]
+pub fn fairing_with(hub: Broadcaster, options: TcpOptions) -> impl Fairing {
+    Fanfare { hub, options }
+}
+
+struct Fanfare {
+    hub: Broadcaster,
+    options: TcpOptions,
+}
 
 #[rocket::async_trait]
 impl Fairing for Fanfare {
     fn info(&self) -> Info {
         Info {
             name: "Fanfare",
-            kind: Kind::Ignite | Kind::Shutdown,
+            kind: Kind::Ignite | Kind::Liftoff | Kind::Shutdown,
         }
     }
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> Result {
-        Ok(rocket.manage(self.0.clone()))
+        Ok(rocket.manage(self.hub.clone()))
+    }
+
+    async fn on_liftoff(&self, rocket: &Rocket<Orbit>) {
+        let config = rocket.config();
+        let address = (config.address, config.port).into();
+        if let Err(error) = set_options(address, self.options) {
+            rocket::warn!(
+                "clients that die without a word will be counted until TCP gives up on them, since \
+                 no options can be set on the listener: {error}"
+            );
+        }
     }
 
     /// Returns when all streams have ended, or Rocket has cut those that have not: a server that
     /// is idle by then exits at once, any other only at the end of the next period.
     async fn on_shutdown(&self, rocket: &Rocket<Orbit>) {
         let grace = Duration::from_secs(rocket.config().shutdown.grace.into());
-        self.0.close();
-        self.0.ended(grace).await;
+        self.hub.close();
+        self.hub.ended(grace).await;
         sleep(LAST_BYTES).await;
     }
 }

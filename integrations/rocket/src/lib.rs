@@ -28,9 +28,13 @@
 //! - **Clients that leave.** Rocket drops the stream of a client that has disconnected only when
 //!   it next has something to send. So the [keep-alive](fanfare_core::KeepAlive), which is on
 //!   by default, is what frees the places of idle clients: leave it on.
-//! - **A bound on half requests.** Rocket waits for the rest of a request's head for ever: facing
-//!   strangers, put a proxy in front. At shutdown such a client holds up the end for the grace
-//!   period and `shutdown.mercy` (3 seconds) together.
+//! - **Clients that die.** One that vanishes without a word is counted until TCP gives up on what
+//!   was sent to it, a quarter of an hour later. With [`fairing`] it is found within two
+//!   keep-alives, on Linux; [`fairing_with`] says how, and what to do elsewhere.
+//! - **A bound on half requests.** Rocket waits for the rest of a request's head for ever, and for the
+//!   next request: 0.5 sets hyper's `header_read_timeout` to none, and opens its socket itself, so that
+//!   nothing can stand in between. Facing strangers, put a proxy in front. At shutdown such a
+//!   client holds up the end for the grace period and `shutdown.mercy` (3 seconds) together.
 //!
 //! ```no_run
 //! # use std::future::Future;
@@ -59,12 +63,16 @@
 mod error;
 mod extract;
 mod fairing;
+#[cfg(target_os = "linux")]
+mod listener;
 mod reader;
 mod response;
 mod server;
 
 pub use error::PublishError;
 pub use extract::LastEventId;
-pub use fairing::fairing;
+pub use fairing::{fairing, fairing_with};
+#[doc(inline)]
+pub use fanfare_server::TcpOptions;
 pub use response::Sse;
 pub use server::RocketExt;

@@ -15,17 +15,19 @@
 //!
 //! # Serving
 //!
-//! Three things that a server of long streams needs are not warp's defaults:
+//! Four things that a server of long streams needs are not warp's defaults:
 //!
 //! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
-//!   acknowledgement of the one before. Give `incoming` a listener from [`bind`], which sets it.
+//!   acknowledgement of the one before. [`bind`] sets it.
+//! - **Clients that die.** One that vanishes without a word is counted until TCP gives up on what
+//!   was sent to it, a quarter of an hour later. On a listener from [`bind`] it is found within 30
+//!   seconds, or two keep-alives if [`TcpOptions`] are told the interval.
 //! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
 //!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
 //!   client that has stopped reading never takes its end;
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it.
-//! - **A bound on half requests.** warp waits for the rest of a request's head for ever. Facing
-//!   strangers, put a proxy in front, or serve `warp::service` on connections of your own, with
-//!   hyper-util and a `header_read_timeout`.
+//! - **A bound on half requests.** `warp::serve` waits for the rest of a request's head for ever.
+//!   Facing strangers, use [`serve`] in its place, or put a proxy in front.
 //!
 //! ```no_run
 //! # use std::{future::Future, time::Duration};
@@ -40,19 +42,21 @@
 //! #     F: Filter<Error = warp::Rejection> + Clone + Send + Sync + 'static,
 //! #     F::Extract: Reply,
 //! # {
-//! let listener = fanfare_warp::bind("127.0.0.1:3000").await?;
-//! let server = warp::serve(routes).incoming(listener).graceful(hub.close_when(signal));
-//! let server = async {
-//!     server.run().await;
-//!     Ok(())
-//! };
+//! let options = fanfare_warp::TcpOptions::new().keep_alive(hub.keep_alive_interval());
+//! let listener = fanfare_warp::bind_with("127.0.0.1:3000", options).await?;
+//! let server = fanfare_warp::serve(listener, warp::service(routes))
+//!     .with_graceful_shutdown(hub.close_when(signal));
 //! hub.serve(server, Duration::from_secs(1)).await
 //! # }
 //! ```
 //!
-//! A client that disconnects is noticed at once, and its stream dropped; one that vanishes
-//! without a word is noticed by the keep-alive. warp logs the end of every such connection as an
-//! error of target `warp::server`, which is nobody's: filter it.
+//! A client that disconnects is noticed at once, and its stream dropped; unless it had sent more
+//! than its request, which keeps hyper from reading on: then the second keep-alive fails.
+//!
+//! `warp::serve` logs the end of every such connection as an error of target `warp::server`, which
+//! is nobody's: the directive `warp::server=off` of tracing-subscriber's filters leaves it out.
+//! What `warp::trace::request()` logs has the target `warp::filters::trace`:
+//! `info,warp::server=off` shows it, and `info,warp=off` does not.
 //!
 //! # Compression
 //!
@@ -69,9 +73,14 @@
 mod error;
 mod extract;
 mod response;
+mod server;
 
 pub use error::PublishError;
 pub use extract::{last_event_id, LastEventId};
 #[doc(inline)]
-pub use fanfare_tokio::bind;
+pub use fanfare_server::{
+    tokio::{bind, bind_with, Serve},
+    TcpOptions,
+};
 pub use response::Sse;
+pub use server::{serve, Peer, WithPeer};

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
+use async_io::Async;
 use hyper::rt;
-use smol::Async;
 
 /// The most that is read at once. It is read onto the stack, since only unsafe code reads into
 /// memory that is not initialized, and to zero hyper's buffer costs each of its polls more.

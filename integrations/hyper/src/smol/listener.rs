@@ -1,39 +1,57 @@
-//! [`bind`], a listener whose connections send at once.
+//! [`bind`], a listener whose connections send at once and whose dead peers are found.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
-use smol::net::{resolve, AsyncToSocketAddrs};
-use smol::Async;
+use async_io::Async;
+use fanfare_server::TcpOptions;
 
 use super::Io;
 
-/// How many connections may wait to be accepted: a page's worth of clients that all return at
-/// once. The system may cut it to its own limit.
-#[cfg(unix)]
-const BACKLOG: i32 = 4_096;
-
-/// Binds a listener with room for many clients that come at once.
+/// Binds a listener whose connections send at once and whose dead peers are found, with room for
+/// many clients that come at once.
+///
+/// Its connections have the default [`TcpOptions`], which say what that means; [`bind_with`] takes
+/// others.
+///
+/// A name is looked up on the calling thread, which waits for it; an address is not looked up.
 ///
 /// # Errors
 ///
 /// The last address's error if no address could be bound, or that of the name's resolution.
 ///
 /// ```
-/// # smol::block_on(async {
+/// # async_io::block_on(async {
 /// let listener = fanfare_hyper::smol::bind("127.0.0.1:0").await?;
 /// assert_ne!(listener.local_addr()?.port(), 0);
 /// # Ok::<(), std::io::Error>(())
 /// # })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub async fn bind(address: impl AsyncToSocketAddrs) -> io::Result<Listener> {
-    let addresses = resolve(address).await?;
-    let listener = TcpListener::bind(&addresses[..])?;
-    // The standard library listens with a short backlog; to listen again changes it.
-    #[cfg(unix)]
-    rustix::net::listen(&listener, BACKLOG)?;
-    listener.try_into()
+pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Listener> {
+    bind_with(address, TcpOptions::new()).await
+}
+
+/// [`bind`] with options of your own: for another keep-alive than the default, say.
+///
+/// # Errors
+///
+/// As [`bind`].
+///
+/// ```
+/// use std::time::Duration;
+/// use fanfare_hyper::smol::{bind_with, TcpOptions};
+///
+/// # smol::block_on(async {
+/// let options = TcpOptions::new().keep_alive(Duration::from_secs(5));
+/// let listener = bind_with("127.0.0.1:0", options).await?;
+/// # let _ = listener;
+/// # Ok::<(), std::io::Error>(())
+/// # })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn bind_with(address: impl ToSocketAddrs, options: TcpOptions) -> io::Result<Listener> {
+    fanfare_server::bind_with(address, options)?.try_into()
 }
 
 /// Where connections come from. See [`bind`].
@@ -69,8 +87,16 @@ impl Listener {
 impl TryFrom<TcpListener> for Listener {
     type Error = io::Error;
 
-    /// A listener of your own, one that a supervisor handed over, say.
+    /// A listener of your own, one that a supervisor handed over, say;
+    /// [`TcpOptions::apply`] gives it what [`bind`] does.
     fn try_from(listener: TcpListener) -> io::Result<Self> {
         Async::new(listener).map(Self)
+    }
+}
+
+impl From<Listener> for Async<TcpListener> {
+    /// For who accepts connections as they are, to speak TLS on them say.
+    fn from(listener: Listener) -> Self {
+        listener.0
     }
 }

@@ -4,7 +4,7 @@
 //! use std::convert::Infallible;
 //!
 //! use fanfare_core::Broadcaster;
-//! use fanfare_hyper::{smol as server, LastEventId, Sse};
+//! use fanfare_hyper::{smol as server, LastEventId};
 //! use hyper::{body::Incoming, service::service_fn, Request};
 //!
 //! # fn signal() -> impl std::future::Future<Output = ()> + Send { std::future::pending() }
@@ -14,8 +14,8 @@
 //!         let closing = hub.close_when(signal());
 //!         let service = service_fn(move |request: Request<Incoming>| {
 //!             let last = LastEventId::from_request(&request);
-//!             let sse = Sse::new(hub.subscribe("prices").after(last));
-//!             async { Ok::<_, Infallible>(sse.into_response()) }
+//!             let response = fanfare_hyper::response(hub.subscribe("prices").after(last));
+//!             async { Ok::<_, Infallible>(response) }
 //!         });
 //!         let listener = server::bind("127.0.0.1:3000").await?;
 //!         server::serve(listener, service).with_graceful_shutdown(closing).await;
@@ -24,11 +24,13 @@
 //! }
 //! ```
 //!
-//! Connections run on smol's global executor. It has one thread unless the environment variable
-//! `SMOL_THREADS` says how many.
+//! The server is one future, and its connections run in the task that awaits it; to spread them over
+//! several threads, give it an [`executor`](Serve::executor).
 //!
-//! Another executor, or other settings of hyper's, take an accept loop of your own, of the same
-//! parts:
+//! It is built of smol's parts: `smol::Executor` is `async_executor::Executor`, and `smol::Async` is
+//! `async_io::Async`. Who has not smol awaits it with `async_io::block_on`, say.
+//!
+//! Other settings of hyper's take an accept loop of your own, of the same parts:
 //!
 //! ```no_run
 //! # use hyper::{body::Incoming, server::conn::http1, service::service_fn, Request, Response};
@@ -54,7 +56,9 @@ mod listener;
 mod serve;
 mod timer;
 
+#[doc(inline)]
+pub use fanfare_server::TcpOptions;
 pub use io::Io;
-pub use listener::{bind, Listener};
+pub use listener::{bind, bind_with, Listener};
 pub use serve::{serve, Peer, Serve};
 pub use timer::Timer;

@@ -3,18 +3,20 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{pending, poll_fn, Future, IntoFuture, Pending};
-use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::pin::{pin, Pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use async_executor::Executor;
+use fanfare_server::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT};
+use futures_lite::future;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use smol::future;
 
 use super::connections::{Connection, Connections, Phase};
 use super::{Io, Listener, Timer};
@@ -22,16 +24,13 @@ use super::{Io, Listener, Timer};
 /// How long connections have to end by themselves, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The pause after the system refused to accept: for want of files, mostly, which others must
-/// close first.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
-/// Serves HTTP/1.1 to every connection of the listener, each in a task of smol's global executor.
+/// Serves HTTP/1.1 to every connection of the listener, in the task that awaits it, or on an
+/// [`executor`](Serve::executor).
 ///
 /// The service is cloned for each connection; a [`service_fn`](hyper::service::service_fn) can
-/// be. Every request has its client's address among its extensions, as a [`Peer`]. A client whose
-/// request's head takes longer than 30 seconds is disconnected. A connection that fails ends
-/// alone, without a word.
+/// be. Every request has its client's address among its extensions, as a [`Peer`]. A connection
+/// whose next request's head is not complete in time is closed: see
+/// [`header_read_timeout`](Serve::header_read_timeout). One that fails ends alone, without a word.
 ///
 /// See the [module](super) for an example.
 pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
@@ -40,6 +39,8 @@ pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
         service,
         signal: pending(),
         grace: GRACE,
+        header_read_timeout: HEADER_READ_TIMEOUT,
+        executor: None,
     }
 }
 
@@ -70,7 +71,13 @@ pub struct Serve<S, F = Pending<()>> {
     service: S,
     signal: F,
     grace: Duration,
+    header_read_timeout: Duration,
+    /// `None` is one of its own.
+    executor: Option<Spawner>,
 }
+
+/// An executor that is shared or lives for ever.
+type Spawner = Box<dyn Deref<Target = Executor<'static>> + Send + Sync>;
 
 impl<S, F> Serve<S, F> {
     /// Shuts down when `signal` completes: accepts nobody any more, lets every connection finish
@@ -88,6 +95,8 @@ impl<S, F> Serve<S, F> {
             service: self.service,
             signal,
             grace: self.grace,
+            header_read_timeout: self.header_read_timeout,
+            executor: self.executor,
         }
     }
 
@@ -99,6 +108,51 @@ impl<S, F> Serve<S, F> {
         self.grace = grace;
         self
     }
+
+    /// How long a connection may take for a request's head: from when it is accepted, and from when
+    /// the answer before is sent, so that it bounds idle connections too. 30 seconds, if nothing is
+    /// said.
+    ///
+    /// It does not count while a request is answered: a stream is as long as it likes.
+    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
+        self.header_read_timeout = timeout.min(LONGEST_TIMEOUT);
+        self
+    }
+
+    /// Runs each connection as a task of `executor`: an `Arc<Executor>`, or a `&'static Executor`.
+    /// The application runs that one, on as many threads as it likes.
+    ///
+    /// If nothing is said, all connections run in the task that awaits the server, on one thread.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// # use std::{convert::Infallible, future::IntoFuture, thread};
+    /// # use fanfare_hyper::smol::{bind, serve};
+    /// # use hyper::{body::Incoming, service::service_fn, Request, Response};
+    ///
+    /// # async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    /// #     Ok(Response::default())
+    /// # }
+    /// # smol::block_on(async {
+    /// let executor = Arc::new(smol::Executor::new());
+    /// for _ in 0..2 {
+    ///     let executor = Arc::clone(&executor);
+    ///     thread::spawn(move || smol::block_on(executor.run(smol::future::pending::<()>())));
+    /// }
+    /// let listener = bind("127.0.0.1:0").await?;
+    /// let server = serve(listener, service_fn(answer)).executor(executor);
+    /// # drop(server.into_future());
+    /// # Ok::<(), std::io::Error>(())
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn executor<E>(mut self, executor: E) -> Self
+    where
+        E: Deref<Target = Executor<'static>> + Send + Sync + 'static,
+    {
+        self.executor = Some(Box::new(executor));
+        self
+    }
 }
 
 impl<S, F> fmt::Debug for Serve<S, F> {
@@ -106,6 +160,7 @@ impl<S, F> fmt::Debug for Serve<S, F> {
         f.debug_struct("Serve")
             .field("listener", &self.listener)
             .field("grace", &self.grace)
+            .field("header_read_timeout", &self.header_read_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -138,14 +193,30 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     F: Future<Output = ()> + Send + 'static,
 {
-    async fn run(self) {
+    async fn run(mut self) {
+        match self.executor.take() {
+            Some(executor) => self.run_on(&executor).await,
+            None => {
+                let executor = Executor::new();
+                executor.run(self.run_on(&executor)).await;
+            }
+        }
+    }
+
+    async fn run_on(self, executor: &Executor<'static>) {
         let connections = EndOnDrop(Connections::new());
-        let accept = accept(self.listener, self.service, connections.0.clone());
+        let accept = accept(
+            self.listener,
+            self.service,
+            self.header_read_timeout,
+            executor,
+            &connections.0,
+        );
         // The listener is closed as soon as the signal is there.
         future::or(self.signal, accept).await;
         connections.0.enter(Phase::Finish);
         let time_is_over = async {
-            smol::Timer::after(self.grace).await;
+            async_io::Timer::after(self.grace).await;
         };
         future::or(connections.0.closed(), time_is_over).await;
     }
@@ -160,8 +231,13 @@ impl Drop for EndOnDrop {
     }
 }
 
-async fn accept<S, B>(listener: Listener, service: S, connections: Connections)
-where
+async fn accept<S, B>(
+    listener: Listener,
+    service: S,
+    header_read_timeout: Duration,
+    executor: &Executor<'static>,
+    connections: &Connections,
+) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -176,11 +252,13 @@ where
                     service: service.clone(),
                     peer: Peer(peer),
                 };
-                smol::spawn(serve_connection(io, service, connections.join())).detach();
+                let place = connections.join();
+                let connection = serve_connection(io, service, header_read_timeout, place);
+                executor.spawn(connection).detach();
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(_) => {
-                smol::Timer::after(ACCEPT_PAUSE).await;
+                async_io::Timer::after(ACCEPT_PAUSE).await;
             }
         }
         // The signal is heard even if there is always somebody to accept.
@@ -188,8 +266,12 @@ where
     }
 }
 
-async fn serve_connection<S, B>(io: Io, service: S, mut place: Connection)
-where
+async fn serve_connection<S, B>(
+    io: Io,
+    service: S,
+    header_read_timeout: Duration,
+    mut place: Connection,
+) where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body + 'static,
@@ -197,6 +279,7 @@ where
 {
     let mut connection = pin!(http1::Builder::new()
         .timer(Timer)
+        .header_read_timeout(header_read_timeout)
         .serve_connection(io, service));
     let mut is_finishing = false;
     poll_fn(|cx| {
@@ -213,17 +296,6 @@ where
         connection.as_mut().poll(cx).map(|_| ())
     })
     .await;
-}
-
-/// Whether the listener is as good as before.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::ConnectionReset
-            | ErrorKind::Interrupted
-    )
 }
 
 /// A service whose requests say from whom they are.

@@ -19,11 +19,11 @@ pub struct Timer;
 
 impl rt::Timer for Timer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
-        Box::pin(Sleep(smol::Timer::after(duration)))
+        Box::pin(Sleep(async_io::Timer::after(duration)))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
-        Box::pin(Sleep(smol::Timer::at(deadline)))
+        Box::pin(Sleep(async_io::Timer::at(deadline)))
     }
 
     fn reset(&self, sleep: &mut Pin<Box<dyn rt::Sleep>>, new_deadline: Instant) {
@@ -34,7 +34,7 @@ impl rt::Timer for Timer {
     }
 }
 
-struct Sleep(smol::Timer);
+struct Sleep(async_io::Timer);
 
 impl Future for Sleep {
     type Output = ();

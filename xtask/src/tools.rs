@@ -1,0 +1,213 @@
+//! `cargo xtask tools`: what the tests use and cargo does not build.
+//!
+//! That is programs, which Debian has, and clients that are packages of Node's or Python's, in the
+//! exact versions of the manifests in `integrations/contract/clients`. The latter go below the
+//! target folder.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::run::{self, Failure};
+use crate::workspace::Workspace;
+
+/// Makes sure of everything, installing what is missing. Returns why something still is.
+pub(crate) fn ensure(workspace: &Workspace) -> Vec<Failure> {
+    let programs = PROGRAMS.iter().map(Programs::ensure);
+    let clients = CLIENTS.iter().map(|clients| clients.ensure(workspace));
+    programs.chain(clients).filter_map(Result::err).collect()
+}
+
+/// `cargo xtask tools`.
+pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
+    let failures = ensure(workspace);
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    Err(Failure::new(reasons.join("\nerror: ")))
+}
+
+/// Programs that have to be in `PATH`.
+struct Programs {
+    names: &'static [&'static str],
+    /// A command that succeeds if they are whole; the names alone do not always say so.
+    probe: Option<&'static [&'static str]>,
+    /// Debian's packages of them.
+    packages: &'static [&'static str],
+}
+
+const PROGRAMS: [Programs; 4] = [
+    Programs {
+        names: &["chromium", "chromedriver"],
+        probe: None,
+        packages: &["chromium", "chromium-driver"],
+    },
+    Programs {
+        names: &["curl"],
+        probe: None,
+        packages: &["curl"],
+    },
+    Programs {
+        names: &["node", "npm"],
+        probe: None,
+        packages: &["nodejs", "npm"],
+    },
+    Programs {
+        names: &["python3"],
+        // Debian's Python comes without what `venv` needs.
+        probe: Some(&["python3", "-m", "ensurepip", "--version"]),
+        packages: &["python3", "python3-venv"],
+    },
+];
+
+impl Programs {
+    fn ensure(&self) -> Result<(), Failure> {
+        if self.are_present() {
+            return Ok(());
+        }
+        if let Some(prefix) = privilege().filter(|_| in_path("apt-get")) {
+            run::run(&mut apt_get(prefix, &["update"]))?;
+            let install = ["install", "--yes", "--no-install-recommends"];
+            run::run(apt_get(prefix, &install).args(self.packages))?;
+            if self.are_present() {
+                return Ok(());
+            }
+        }
+        Err(Failure::new(format!(
+            "the tests need {} in PATH, and complete; on Debian:\n    sudo apt-get install {}",
+            self.names.join(" and "),
+            self.packages.join(" ")
+        )))
+    }
+
+    fn are_present(&self) -> bool {
+        let is_whole = |probe: &[&str]| {
+            let mut command = Command::new(probe[0]);
+            let output = command.args(&probe[1..]).stdin(Stdio::null()).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        self.names.iter().all(|name| in_path(name)) && self.probe.is_none_or(is_whole)
+    }
+}
+
+/// Clients from a package registry.
+struct Clients {
+    /// The folder in `integrations/contract/clients` and in `clients` below the target folder.
+    folder: &'static str,
+    /// What says which versions, exactly.
+    manifest: &'static str,
+    /// What else the installer reads.
+    others: &'static [&'static str],
+    /// Run one after the other, in the target's folder.
+    installers: &'static [&'static [&'static str]],
+}
+
+const CLIENTS: [Clients; 2] = [
+    Clients {
+        folder: "npm",
+        manifest: "package-lock.json",
+        others: &["package.json", ".npmrc"],
+        installers: &[&["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]],
+    },
+    Clients {
+        folder: "pypi",
+        manifest: "requirements.txt",
+        others: &[],
+        installers: &[
+            &["python3", "-m", "venv", "."],
+            &[
+                "bin/python3",
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--requirement",
+                "requirements.txt",
+            ],
+        ],
+    },
+];
+
+impl Clients {
+    fn ensure(&self, workspace: &Workspace) -> Result<(), Failure> {
+        let sources = workspace.root.join("integrations/contract/clients");
+        let source = sources.join(self.folder);
+        let target = workspace.target.join("clients").join(self.folder);
+        // A copy of the manifest, made last: it says that all it lists is installed. The tests
+        // look for it too.
+        let stamp = target.join("installed");
+        let manifest = source.join(self.manifest);
+        let wanted = fs::read(&manifest).map_err(|error| failed(&manifest, &error))?;
+        if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(());
+        }
+
+        match fs::remove_dir_all(&target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&target, &error));
+            }
+            _ => fs::create_dir_all(&target).map_err(|error| failed(&target, &error))?,
+        }
+        for file in self.others.iter().chain([&self.manifest]) {
+            fs::copy(source.join(file), target.join(file))
+                .map_err(|error| failed(&source.join(file), &error))?;
+        }
+        for installer in self.installers {
+            // A path is looked up where xtask is, not where the program is to run.
+            let program = match installer[0] {
+                path if path.contains('/') => target.join(path),
+                name => name.into(),
+            };
+            let mut command = Command::new(program);
+            run::run(command.args(&installer[1..]).current_dir(&target))?;
+        }
+        fs::write(&stamp, wanted).map_err(|error| failed(&stamp, &error))
+    }
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()))
+}
+
+fn in_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
+}
+
+/// What to put before a command so that it runs as root, if that takes no password.
+fn privilege() -> Option<&'static [&'static str]> {
+    let succeeds = |program: &str, arguments: &[&str], wanted: &str| {
+        let output = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output();
+        output.is_ok_and(|o| {
+            o.status.success() && String::from_utf8_lossy(&o.stdout).trim() == wanted
+        })
+    };
+    if succeeds("id", &["-u"], "0") {
+        Some(&[])
+    } else if succeeds("sudo", &["-n", "true"], "") {
+        Some(&["sudo", "-n"])
+    } else {
+        None
+    }
+}
+
+fn apt_get(prefix: &[&str], arguments: &[&str]) -> Command {
+    // Through `env`, because sudo does not pass variables on.
+    let words = [
+        prefix,
+        &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"],
+        arguments,
+    ]
+    .concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).stdin(Stdio::null());
+    command
+}
