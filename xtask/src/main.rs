@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod contract;
 mod demo;
+mod redis;
 mod results;
 mod run;
 mod test;

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::contract::{self, Contract};
+use crate::redis::Redis;
 use crate::results::{file_name, Counts, Heading, Reader};
 use crate::run::{self, Failure};
 use crate::tools;
@@ -27,7 +28,9 @@ pub(crate) fn report(workspace: &Workspace) -> Report {
             report.parts.insert(package.name.clone(), Counts::default());
         }
     }
-    report.parts.insert(LOOM.to_owned(), Counts::default());
+    for part in [LOOM, CONTRACT_IN_DIRECTORY, CONTRACT_IN_REDIS] {
+        report.parts.insert(part.to_owned(), Counts::default());
+    }
 
     for failure in tools::ensure(workspace) {
         report.note(Err(failure));
@@ -39,6 +42,12 @@ pub(crate) fn report(workspace: &Workspace) -> Report {
         }
         Err(failure) => report.problems.push(failure.to_string()),
     }
+    let outcome = test_contract_with(workspace, CONTRACT_IN_DIRECTORY, "directory", &mut report);
+    report.note(outcome);
+    let outcome = Redis::start().and_then(|redis| {
+        test_contract_with(workspace, CONTRACT_IN_REDIS, &redis.url(), &mut report)
+    });
+    report.note(outcome);
     let outcome = test_loom(workspace, &mut report);
     report.note(outcome);
     report
@@ -207,6 +216,27 @@ fn note_contract(
     }
 }
 
+/// The contract once more, with the demos' history elsewhere: all that could tell where it is.
+fn test_contract_with(
+    workspace: &Workspace,
+    part: &str,
+    history: &str,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let mut command = cargo_test(workspace);
+    command
+        .args(["--workspace", "--all-features", "--no-fail-fast"])
+        .env("FANFARE_HISTORY", history);
+    for test in ["departure", "interface", "response", "resume", "shutdown"] {
+        command.args(["--test", test]);
+    }
+    let mut reader = Reader::default();
+    let outcome = run::watch(command, |line| reader.line(line));
+    let counts = reader.finish().counts.into_values();
+    counts.for_each(|counts| report.add(part, counts));
+    outcome
+}
+
 fn test_loom(workspace: &Workspace, report: &mut Report) -> Result<(), Failure> {
     let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
     flags.push(" --cfg loom");
@@ -238,6 +268,8 @@ fn cargo_test(workspace: &Workspace) -> Command {
 }
 
 const LOOM: &str = "fanfare-core (loom)";
+const CONTRACT_IN_DIRECTORY: &str = "contract (in a directory)";
+const CONTRACT_IN_REDIS: &str = "contract (in Redis)";
 
 #[cfg(test)]
 mod tests {

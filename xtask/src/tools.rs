@@ -39,7 +39,7 @@ struct Programs {
     packages: &'static [&'static str],
 }
 
-const PROGRAMS: [Programs; 4] = [
+const PROGRAMS: [Programs; 5] = [
     Programs {
         names: &["chromium", "chromedriver"],
         probe: None,
@@ -49,6 +49,11 @@ const PROGRAMS: [Programs; 4] = [
         names: &["curl"],
         probe: None,
         packages: &["curl"],
+    },
+    Programs {
+        names: &["redis-server", "redis-cli"],
+        probe: None,
+        packages: &["redis-server"],
     },
     Programs {
         names: &["node", "npm"],

@@ -1,0 +1,182 @@
+//! [`Fault`]: what went wrong between this process and the server, and what that means for the
+//! caller.
+
+use std::error::Error;
+use std::{fmt, io};
+
+use fanfare_core::history::HistoryError;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// What went wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: Kind,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The connection broke or the answer did not come in time: what was sent may have been done.
+    Broken,
+    /// The server says that it cannot now: it did nothing.
+    Refused,
+    /// The server says that this connection is to the wrong server, or knows nothing of our
+    /// scripts: it did nothing, and another connection will do.
+    Elsewhere,
+    /// Somebody has to mend it: rights, password, certificate.
+    Failed,
+}
+
+#[derive(Clone, Debug)]
+enum Cause {
+    Redis(RedisError),
+    Text(String),
+}
+
+impl Fault {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        let cause = Cause::Text(text.into());
+        Self { kind, cause }
+    }
+
+    /// The server's answer is not what a script of ours answers.
+    pub(crate) fn unexpected(what: &str) -> Self {
+        Self::new(Kind::Failed, format!("the server's answer has no {what}"))
+    }
+
+    /// What a script could not do with one event.
+    pub(crate) fn of_text(text: &str) -> Self {
+        // Redis 6 puts the command's own error into the middle of the script's.
+        let has = |code: &str| {
+            let mut words = text.split([' ', '-', ':']);
+            words.any(|word| word == code)
+        };
+        let kind = if REFUSALS.iter().any(|code| has(code)) {
+            Kind::Refused
+        } else {
+            Kind::Failed
+        };
+        Self::new(kind, text)
+    }
+
+    /// The same before anything was sent: nothing can have been done.
+    pub(crate) fn unsent(mut self) -> Self {
+        if self.kind != Kind::Failed {
+            self.kind = Kind::Refused;
+        }
+        self
+    }
+
+    /// What an append is told that the fault befell.
+    pub(crate) fn of_append(&self) -> HistoryError {
+        let cause = Box::new(self.cause.clone());
+        match self.kind {
+            Kind::Broken => HistoryError::Unknown(cause),
+            Kind::Refused | Kind::Elsewhere => HistoryError::Unavailable(cause),
+            Kind::Failed => HistoryError::Failed(cause),
+        }
+    }
+
+    /// What a read is told: it has stored nothing in any case.
+    pub(crate) fn of_read(&self) -> HistoryError {
+        self.clone().unsent().of_append()
+    }
+
+    /// Where a cluster says that the log is.
+    pub(crate) fn moved_to(&self) -> Option<(&str, u16)> {
+        match &self.cause {
+            Cause::Redis(error) => error.redirect_node().map(|(address, _)| {
+                let (host, port) = address.rsplit_once(':')?;
+                Some((host, port.parse().ok()?))
+            })?,
+            Cause::Text(_) => None,
+        }
+    }
+}
+
+/// What servers say that cannot now.
+const REFUSALS: [&str; 12] = [
+    "OOM",
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "NOREPLICAS",
+    "MISCONF",
+    "BUSY",
+    "UNBLOCKED",
+    "max",
+    "MAXCLIENTS",
+];
+
+impl From<RedisError> for Fault {
+    fn from(error: RedisError) -> Self {
+        let is_of_certificate = || {
+            let source = error
+                .source()
+                .and_then(|source| source.downcast_ref::<io::Error>());
+            source.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
+        };
+        let kind = match error.kind() {
+            ErrorKind::Io if is_of_certificate() => Kind::Failed,
+            ErrorKind::Io | ErrorKind::Parse => Kind::Broken,
+            ErrorKind::Server(
+                ServerErrorKind::NoScript | ServerErrorKind::Moved | ServerErrorKind::Ask,
+            ) => Kind::Elsewhere,
+            ErrorKind::Server(
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::ReadOnly
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::TryAgain,
+            ) => Kind::Refused,
+            _ => Self::of_text(&error.to_string()).kind,
+        };
+        let cause = Cause::Redis(error);
+        Self { kind, cause }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redis(error) => error.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Redis(error) => Some(error),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scripts_error_is_told_by_its_code() {
+        for (text, expect) in [
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Kind::Refused,
+            ),
+            ("@user_script: 12: -OOM command not allowed", Kind::Refused),
+            (
+                "READONLY You can't write against a read only replica.",
+                Kind::Refused,
+            ),
+            ("WRONGTYPE Operation against a key", Kind::Failed),
+            ("NOPERM this user has no permissions", Kind::Failed),
+            ("ERR ROOMY", Kind::Failed),
+        ] {
+            assert_eq!(Fault::of_text(text).kind, expect, "{text}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! [`Queue`]: what waits for a thread of ours, bounded.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Things that wait, each with a size, and one thread that takes them.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    waiting: Mutex<Waiting<T>>,
+    news: Condvar,
+    max: Size,
+}
+
+/// How many, and how many bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    items: VecDeque<(T, usize)>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+/// Why something cannot wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotQueued {
+    Full,
+    Closed,
+}
+
+/// What a thread finds.
+#[derive(Debug)]
+pub(crate) enum Taken<T> {
+    Items(Vec<T>),
+    Nothing,
+    Closed,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(max: Size) -> Self {
+        let waiting = Waiting {
+            items: VecDeque::new(),
+            bytes: 0,
+            is_closed: false,
+        };
+        Self {
+            waiting: Mutex::new(waiting),
+            news: Condvar::new(),
+            max,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, item: T, bytes: usize) -> Result<(), NotQueued> {
+        let mut waiting = self.lock();
+        if waiting.is_closed {
+            return Err(NotQueued::Closed);
+        }
+        // One has room, whatever its size.
+        let is_full = waiting.bytes.saturating_add(bytes) > self.max.bytes;
+        if waiting.items.len() >= self.max.count || (is_full && !waiting.items.is_empty()) {
+            return Err(NotQueued::Full);
+        }
+        waiting.bytes += bytes;
+        waiting.items.push_back((item, bytes));
+        drop(waiting);
+        self.news.notify_one();
+        Ok(())
+    }
+
+    /// Takes what waits, up to a size and at least one; waits for it for so long, or until there is
+    /// something.
+    pub(crate) fn take(&self, most: Size, wait: Option<Duration>) -> Taken<T> {
+        let mut waiting = self.lock();
+        let is_idle = |waiting: &mut Waiting<T>| waiting.items.is_empty() && !waiting.is_closed;
+        waiting = match wait {
+            Some(wait) => {
+                let waited = self.news.wait_timeout_while(waiting, wait, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.news.wait_while(waiting, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        let mut taken = Vec::new();
+        let mut size = 0;
+        while let Some((_, bytes)) = waiting.items.front() {
+            if taken.len() >= most.count || (size + bytes > most.bytes && !taken.is_empty()) {
+                break;
+            }
+            size += bytes;
+            if let Some((item, bytes)) = waiting.items.pop_front() {
+                waiting.bytes -= bytes;
+                taken.push(item);
+            }
+        }
+        match (taken.is_empty(), waiting.is_closed) {
+            (false, _) => Taken::Items(taken),
+            (true, true) => Taken::Closed,
+            (true, false) => Taken::Nothing,
+        }
+    }
+
+    /// Refuses what comes from now on; what waits is still taken.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+        self.news.notify_all();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+}

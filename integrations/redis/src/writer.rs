@@ -1,0 +1,256 @@
+//! [`Writer`]: the thread that stores what was appended, many at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_core::history::{Append, HistoryError};
+use fanfare_core::EventId;
+use futures_channel::oneshot;
+use redis::{Cmd, Value};
+
+use crate::builder::Limits;
+use crate::connection::{Connector, Link, Script};
+use crate::fault::{Fault, Kind};
+use crate::queue::{Queue, Size, Taken};
+use crate::values::{list, next, number, text};
+
+/// What may wait to be sent. More is refused: the caller is to slow down.
+pub(crate) const QUEUE: Size = Size {
+    count: 65_536,
+    bytes: 64 << 20,
+};
+
+/// What one call of the script stores.
+const BATCH: Size = Size {
+    count: 256,
+    bytes: 4 << 20,
+};
+
+/// How many calls are under way at once: the server works on one while we see to the other.
+const UNDER_WAY: usize = 2;
+
+/// How often a call is sent again that the server did not take since the script was unknown to it,
+/// or the log elsewhere.
+const RESENDS: u32 = 3;
+
+/// The log's own stream holds at least so much, for tails and wide pages.
+const LOG: Size = Size {
+    count: 10_000,
+    bytes: 16 << 20,
+};
+
+/// An append and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) append: Append,
+    pub(crate) answer: oneshot::Sender<Result<EventId, HistoryError>>,
+}
+
+impl Pending {
+    pub(crate) fn size(&self) -> usize {
+        let key = self.append.chosen_key().map_or(0, str::len);
+        self.append.topic().as_str().len() + self.append.block().len() + key
+    }
+
+    fn fail(self, fault: &Fault) {
+        // Who has dropped its future does not ask.
+        let _ = self.answer.send(Err(fault.of_append()));
+    }
+}
+
+pub(crate) struct Writer {
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) queue: Arc<Queue<Pending>>,
+    pub(crate) limits: Limits,
+}
+
+impl Writer {
+    pub(crate) fn run(self) {
+        let mut link = Link::new(&self.connector);
+        let mut under_way = VecDeque::new();
+        let mut again = Vec::new();
+        let mut resends = 0;
+        loop {
+            if !again.is_empty() && under_way.is_empty() {
+                resends += 1;
+                if resends > RESENDS {
+                    let fault = Fault::new(Kind::Refused, "the server forgets our scripts");
+                    again
+                        .drain(..)
+                        .for_each(|pending: Pending| pending.fail(&fault));
+                } else if let Some(batch) = self.send(&mut link, std::mem::take(&mut again)) {
+                    under_way.push_back(batch);
+                }
+            }
+            if again.is_empty() && under_way.len() < UNDER_WAY {
+                let wait = match (under_way.is_empty(), link.is_open()) {
+                    (false, _) => Some(Duration::ZERO),
+                    (true, true) => None,
+                    (true, false) => {
+                        // Before anybody needs it.
+                        let _ = link.open();
+                        (!link.is_open()).then(|| link.pause())
+                    }
+                };
+                match self.queue.take(BATCH, wait) {
+                    Taken::Items(batch) => {
+                        resends = 0;
+                        // Whoever waits for the server to come back is told so.
+                        under_way.extend(self.send(&mut link, batch));
+                        if under_way.len() < UNDER_WAY {
+                            continue;
+                        }
+                    }
+                    Taken::Closed if under_way.is_empty() => return,
+                    Taken::Nothing | Taken::Closed => {}
+                }
+            }
+            if let Some(batch) = under_way.pop_front() {
+                let answer = link.receive();
+                again.extend(self.answer(batch, answer));
+                if !link.is_alive() {
+                    // Those behind it were sent on the same connection.
+                    for batch in under_way.drain(..) {
+                        let fault = Fault::new(Kind::Broken, "the connection broke");
+                        batch.into_iter().for_each(|pending| pending.fail(&fault));
+                    }
+                }
+            }
+        }
+    }
+
+    /// `None`: all have been answered.
+    fn send(&self, link: &mut Link<'_>, batch: Vec<Pending>) -> Option<Vec<Pending>> {
+        if let Err(fault) = link.open_surely() {
+            let fault = fault.unsent();
+            batch.into_iter().for_each(|pending| pending.fail(&fault));
+            return None;
+        }
+        let sent = self
+            .command(link, &batch)
+            .and_then(|command| link.send(&command));
+        match sent {
+            Ok(()) => Some(batch),
+            Err(fault) => {
+                batch.into_iter().for_each(|pending| pending.fail(&fault));
+                None
+            }
+        }
+    }
+
+    fn command(&self, link: &Link<'_>, batch: &[Pending]) -> Result<Cmd, Fault> {
+        let names = &self.connector.keys;
+        let mut topics: HashMap<&str, usize> = HashMap::new();
+        let mut listed = Vec::new();
+        for pending in batch {
+            let topic = pending.append.topic().as_str();
+            topics.entry(topic).or_insert_with(|| {
+                listed.push(topic);
+                listed.len()
+            });
+        }
+        let mut keys: Vec<String> = listed.iter().map(|topic| names.topic(topic)).collect();
+        let keyed = |pending: &Pending| Some(names.key(pending.append.chosen_key()?));
+        let mut numbers = Vec::with_capacity(batch.len());
+        for pending in batch {
+            keys.extend(keyed(pending));
+            let has_key = pending.append.chosen_key().is_some();
+            numbers.push(if has_key {
+                names.own.len() + keys.len()
+            } else {
+                0
+            });
+        }
+
+        let mut command = link.call(Script::Append, &keys)?;
+        let retention = &self.limits.retention;
+        let log_records = LOG.count.max(retention.max_records());
+        let log_bytes = LOG.bytes.max(retention.max_bytes());
+        let whole = |number: usize| (number as u64).min(MOST);
+        command
+            .arg(whole(retention.max_records()))
+            .arg(whole(retention.max_bytes()));
+        command
+            .arg(millis_of(retention.max_age()))
+            .arg(whole(self.limits.topics));
+        command.arg(whole(log_records)).arg(whole(log_bytes));
+        command.arg(listed.len()).arg(&listed);
+        for (pending, key) in batch.iter().zip(numbers) {
+            let topic = topics.get(pending.append.topic().as_str()).copied();
+            command.arg(topic.unwrap_or_default());
+            command.arg(&pending.append.block()[..]).arg(key);
+        }
+        Ok(command)
+    }
+
+    /// Answers those of a batch, and returns those that are to be sent again.
+    fn answer(&self, batch: Vec<Pending>, answer: Result<Value, Fault>) -> Vec<Pending> {
+        let stored = answer.and_then(|value| Stored::read(value));
+        match stored {
+            Ok(mut stored) => {
+                let mut last = None;
+                for (number, pending) in batch.into_iter().enumerate() {
+                    let answer = stored.next(number, self.limits.topics);
+                    last = answer.as_ref().ok().copied().max(last);
+                    let _ = pending.answer.send(answer);
+                }
+                if let Some(last) = last {
+                    self.connector.note(last);
+                }
+                Vec::new()
+            }
+            Err(fault) if fault.kind == Kind::Elsewhere => batch,
+            Err(fault) => {
+                batch.into_iter().for_each(|pending| pending.fail(&fault));
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// Lua counts exactly up to here.
+const MOST: u64 = 1 << 52;
+
+/// An age as the scripts take it, at most a hundred years; 0 is any age.
+pub(crate) fn millis_of(age: Option<Duration>) -> u64 {
+    const CENTURY: u128 = 100 * 365 * 24 * 3_600 * 1_000;
+    age.map_or(0, |age| {
+        u64::try_from(age.as_millis().clamp(1, CENTURY)).unwrap_or(0)
+    })
+}
+
+/// What the script has stored.
+struct Stored {
+    next: EventId,
+    /// Those that were not stored now: their numbers, and why.
+    others: HashMap<usize, String>,
+}
+
+impl Stored {
+    fn read(value: Value) -> Result<Self, Fault> {
+        let mut parts = list(value, "ids")?.into_iter();
+        let major = number(&next(&mut parts, "id")?, "id")?;
+        let minor = number(&next(&mut parts, "id")?, "id")?;
+        let mut others = HashMap::new();
+        while let Some(place) = parts.next() {
+            let place = usize::try_from(number(&place, "place")?).unwrap_or(usize::MAX);
+            others.insert(place, text(next(&mut parts, "reason")?, "reason")?);
+        }
+        let next = EventId::new(major, minor);
+        Ok(Self { next, others })
+    }
+
+    /// The answer to the next append of the batch.
+    fn next(&mut self, number: usize, max_topics: usize) -> Result<EventId, HistoryError> {
+        let Some(other) = self.others.get(&number) else {
+            let id = self.next;
+            self.next.minor += 1;
+            return Ok(id);
+        };
+        if other == "TOPICS" {
+            return Err(HistoryError::TooManyTopics { limit: max_topics });
+        }
+        other.parse().map_err(|_| Fault::of_text(other).of_append())
+    }
+}

@@ -1,0 +1,205 @@
+//! A redis-server of a test's own, on a free port, in a folder of its own.
+
+// Each test uses some of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fanfare_core::history::{Append, HistoryError};
+use fanfare_core::{Event, EventId, Topic};
+use fanfare_redis::RedisHistory;
+use futures_lite::future::block_on;
+use redis::Connection;
+use tempfile::TempDir;
+
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits for something to be so.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A running server, killed when dropped.
+pub struct Server {
+    pub folder: TempDir,
+    pub port: u16,
+    /// Of the URL, before the host: `user:password@`.
+    pub login: String,
+    arguments: Vec<String>,
+    child: Option<Child>,
+    streams: AtomicUsize,
+}
+
+impl Server {
+    /// A server without persistence.
+    pub fn start() -> Self {
+        Self::start_with(&["--save", "", "--appendonly", "no"])
+    }
+
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let mut server = Self::prepare(arguments);
+        server.run();
+        server
+    }
+
+    /// A server that is not there yet.
+    pub fn prepare(arguments: &[&str]) -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            port: free_port(),
+            login: String::new(),
+            arguments: arguments.iter().copied().map(str::to_owned).collect(),
+            child: None,
+            streams: AtomicUsize::new(0),
+        }
+    }
+
+    /// Runs it, on the same port and data as before.
+    pub fn run(&mut self) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let mut child = self.command().spawn().expect("redis-server is in PATH");
+            loop {
+                if self.answers() {
+                    self.child = Some(child);
+                    return;
+                }
+                // Its port was taken meanwhile, or is not free yet.
+                if child.try_wait().expect("a child").is_some() {
+                    break;
+                }
+                assert!(Instant::now() < until, "redis-server does not answer");
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert!(Instant::now() < until, "redis-server does not start");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("redis-server");
+        let port = self.port.to_string();
+        command
+            .args(["--bind", "127.0.0.1", "--dir"])
+            .arg(self.folder.path())
+            .args(["--logfile", "log", "--port", &port])
+            .args(&self.arguments)
+            .stdout(Stdio::null())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Whether it answers at all, be it that it wants a password or TLS.
+    fn answers(&self) -> bool {
+        use std::io::{Read, Write};
+        let address = ("127.0.0.1", self.port);
+        let Ok(mut stream) = std::net::TcpStream::connect(address) else {
+            return false;
+        };
+        if self
+            .arguments
+            .iter()
+            .any(|argument| argument == "--tls-port")
+        {
+            return true;
+        }
+        let mut answer = [0; 64];
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+        let _ = stream.write_all(b"PING\r\n");
+        let read = stream.read(&mut answer).unwrap_or(0);
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        answer.starts_with('+') || answer.starts_with("-NOAUTH")
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://{}127.0.0.1:{}", self.login, self.port)
+    }
+
+    /// A connection for the test itself.
+    pub fn connection(&self) -> Connection {
+        let client = redis::Client::open(self.url()).expect("a URL");
+        wait_for("a connection", || client.get_connection().ok())
+    }
+
+    /// Sends a command of the test's own.
+    #[track_caller]
+    pub fn command_of(&self, words: &[&str]) -> redis::Value {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut self.connection()).expect("an answer")
+    }
+
+    /// A stream's name that nobody has used.
+    pub fn new_stream(&self) -> String {
+        format!("s{}", self.streams.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let status = Command::new("kill").args([signal, &pid]).status();
+        assert!(status.expect("kill is in PATH").success());
+    }
+
+    /// It takes connections, and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Without a warning.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+pub fn event(topic: &'static str, text: impl std::fmt::Display) -> Append {
+    Append::new(Topic::from_static(topic), &Event::data(text.to_string()))
+}
+
+pub fn append(
+    history: &RedisHistory,
+    topic: &'static str,
+    text: impl std::fmt::Display,
+) -> Result<EventId, HistoryError> {
+    use fanfare_core::history::History;
+    block_on(history.append(event(topic, text)))
+}
+
+/// Appends until it is stored.
+pub fn append_surely(history: &RedisHistory, topic: &'static str, text: &str) -> EventId {
+    wait_for("an append", || append(history, topic, text).ok())
+}
