@@ -39,15 +39,11 @@ pub(crate) fn report(workspace: &Workspace) -> Report {
         Ok(executables) => {
             let outcome = test_workspace(workspace, &executables, &mut report);
             report.note(outcome);
+            let outcome = test_histories(workspace, &executables, &mut report);
+            report.note(outcome);
         }
         Err(failure) => report.problems.push(failure.to_string()),
     }
-    let outcome = test_contract_with(workspace, CONTRACT_IN_DIRECTORY, "directory", &mut report);
-    report.note(outcome);
-    let outcome = Redis::start().and_then(|redis| {
-        test_contract_with(workspace, CONTRACT_IN_REDIS, &redis.url(), &mut report)
-    });
-    report.note(outcome);
     let outcome = test_loom(workspace, &mut report);
     report.note(outcome);
     report
@@ -188,6 +184,15 @@ fn test_workspace(
     outcome
 }
 
+fn is_contract(heading: &Heading, executables: &HashMap<String, String>) -> bool {
+    match heading {
+        Heading::Executable(file) => executables
+            .get(file)
+            .is_some_and(|package| package == contract::PACKAGE),
+        Heading::Documentation(_) => false,
+    }
+}
+
 /// Counts the tests of the contract by requirement and framework.
 fn note_contract(
     workspace: &Workspace,
@@ -195,15 +200,9 @@ fn note_contract(
     tests: &BTreeMap<(Heading, String), Counts>,
     report: &mut Report,
 ) {
-    let is_contract = |heading: &Heading| match heading {
-        Heading::Executable(file) => executables
-            .get(file)
-            .is_some_and(|package| package == contract::PACKAGE),
-        Heading::Documentation(_) => false,
-    };
     let tests = tests
         .iter()
-        .filter(|((heading, _), _)| is_contract(heading))
+        .filter(|((heading, _), _)| is_contract(heading, executables))
         .map(|((_, name), counts)| (name.clone(), *counts))
         .collect();
     match Contract::load(&workspace.root) {
@@ -216,11 +215,25 @@ fn note_contract(
     }
 }
 
-/// The contract once more, with the demos' history elsewhere: all that could tell where it is.
+/// The contract once more for each place where the demos' history can be besides in memory.
+fn test_histories(
+    workspace: &Workspace,
+    executables: &HashMap<String, String>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let directory = (CONTRACT_IN_DIRECTORY, "directory");
+    let in_directory = test_contract_with(workspace, executables, directory, report);
+    let redis = Redis::start()?;
+    let in_redis = (CONTRACT_IN_REDIS, &*redis.url());
+    let in_redis = test_contract_with(workspace, executables, in_redis, report);
+    in_directory.and(in_redis)
+}
+
+/// The tests that could tell where the history is.
 fn test_contract_with(
     workspace: &Workspace,
-    part: &str,
-    history: &str,
+    executables: &HashMap<String, String>,
+    (part, history): (&str, &str),
     report: &mut Report,
 ) -> Result<(), Failure> {
     let mut command = cargo_test(workspace);
@@ -232,8 +245,12 @@ fn test_contract_with(
     }
     let mut reader = Reader::default();
     let outcome = run::watch(command, |line| reader.line(line));
-    let counts = reader.finish().counts.into_values();
-    counts.for_each(|counts| report.add(part, counts));
+    for (heading, counts) in reader.finish().counts {
+        // Other packages have tests of the same names.
+        if is_contract(&heading, executables) {
+            report.add(part, counts);
+        }
+    }
     outcome
 }
 
