@@ -269,13 +269,19 @@ mod tests {
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
         assert_eq!(flags.header_timeout(), Some(Duration::from_millis(500)));
         assert!(flags.tls());
+        assert_eq!(flags.grace(), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn history_is_kept_in_one_place() {
         let flags = accept("--data-dir history");
         assert_eq!(flags.data_dir(), Some(Path::new("history")));
+        assert_eq!(flags.redis(), None);
         let flags = accept("--redis redis://localhost --stream other");
+        assert_eq!(flags.data_dir(), None);
         assert_eq!(flags.redis(), Some(("redis://localhost", "other")));
         let flags = accept("--redis redis://localhost");
         assert_eq!(flags.redis(), Some(("redis://localhost", "fanfare")));
-        assert_eq!(flags.grace(), Duration::from_secs(5));
     }
 
     #[test]
