@@ -2,7 +2,7 @@
 //! follows is complete, or begins with a gap event that says what is missing.
 
 use fanfare_contract::{
-    each_framework, hands_on_headers_of_any_bytes, Demo, Events, Place, Request,
+    each_framework, hands_on_headers_of_any_bytes, wait_for, Demo, Events, Place, Request,
 };
 use serde_json::{json, Value};
 
@@ -22,8 +22,15 @@ impl Scene {
         let history = KEPT.to_string();
         let demo = Demo::start(framework, &["--metrics-every", "0", "--history", &history]);
         let ids = (0..EVICTED + KEPT).map(|n| demo.publish("orders", format!("event {n}")));
-        let ids = ids.collect();
-        Self { demo, ids }
+        let scene = Self {
+            ids: ids.collect(),
+            demo,
+        };
+        // Until the last event has come back from a history elsewhere, the first is still here.
+        wait_for("the last event", || {
+            (scene.demo.stats()["last"] == scene.newest()).then_some(())
+        });
+        scene
     }
 
     fn newest(&self) -> &str {
