@@ -129,7 +129,7 @@ impl From<RedisError> for Fault {
                 | ServerErrorKind::ClusterDown
                 | ServerErrorKind::TryAgain,
             ) => Kind::Refused,
-            _ => Self::of_text(&error.to_string()).kind,
+            _ => Self::of_text(error.code().unwrap_or_default()).kind,
         };
         let cause = Cause::Redis(error);
         Self { kind, cause }

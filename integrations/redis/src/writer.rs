@@ -218,7 +218,9 @@ struct Stored {
 impl Stored {
     fn read(value: Value) -> Result<Self, Fault> {
         let mut parts = list(value, "ids")?.into_iter();
-        let major = number(&next(&mut parts, "id")?, "id")?;
+        let major = text(next(&mut parts, "id")?, "id")?;
+        let major = major.strip_suffix('-').and_then(|digits| digits.parse().ok());
+        let major = major.ok_or_else(|| Fault::unexpected("id"))?;
         let minor = number(&next(&mut parts, "id")?, "id")?;
         let mut others = HashMap::new();
         while let Some(place) = parts.next() {
