@@ -42,7 +42,10 @@ fn main() {
     let history = open(&server, "64x100");
     for (what, topics) in [
         ("one topic", "quotes.7"),
-        ("eight topics", "quotes.0,quotes.1,quotes.2,quotes.3,quotes.4,quotes.5,quotes.6,quotes.8"),
+        (
+            "eight topics",
+            "quotes.0,quotes.1,quotes.2,quotes.3,quotes.4,quotes.5,quotes.6,quotes.8",
+        ),
         ("all, from the oldest", "all"),
     ] {
         let topics = Topics::try_from(topics.to_owned()).expect("a selection");
@@ -74,7 +77,11 @@ fn named(count: usize) -> Vec<Topic> {
 }
 
 /// Events per second, and the median and the 99th percentile of a publish.
-fn publish(history: &RedisHistory, publishers: usize, topics: &[Topic]) -> (f64, Duration, Duration) {
+fn publish(
+    history: &RedisHistory,
+    publishers: usize,
+    topics: &[Topic],
+) -> (f64, Duration, Duration) {
     let executor = LocalExecutor::new();
     let start = Instant::now();
     let tasks: Vec<_> = (0..publishers)
@@ -114,7 +121,13 @@ fn bare(server: &Server, group: usize) -> f64 {
         let mut pipeline = redis::pipe();
         for _ in 0..group {
             let command = pipeline.cmd("XADD").arg("bare").arg("MAXLEN").arg("~");
-            command.arg(10_000).arg("*").arg("t").arg("quotes").arg("b").arg(&block);
+            command
+                .arg(10_000)
+                .arg("*")
+                .arg("t")
+                .arg("quotes")
+                .arg("b")
+                .arg(&block);
         }
         let ids: Vec<String> = pipeline.query(&mut connection).expect("stored");
         stored += ids.len();
@@ -130,7 +143,14 @@ impl Server {
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
         let mut command = Command::new("redis-server");
-        command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
+        command.args([
+            "--port",
+            &port.to_string(),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
         let child = command.stdout(Stdio::null()).spawn();
         let server = Self(child.expect("redis-server is in PATH"), port);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

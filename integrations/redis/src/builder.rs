@@ -134,7 +134,9 @@ impl Builder {
     #[cfg(not(feature = "tls"))]
     #[allow(clippy::unused_self, clippy::needless_pass_by_value)]
     fn client_with_tls(&self, _: ConnectionInfo) -> Result<Client, OpenError> {
-        Err(OpenError::InvalidUrl("rediss:// needs the feature `tls`".into()))
+        Err(OpenError::InvalidUrl(
+            "rediss:// needs the feature `tls`".into(),
+        ))
     }
 }
 

@@ -18,9 +18,18 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const QUIET: Duration = Duration::from_secs(5);
 
 const SCRIPTS: [&str; 3] = [
-    concat!(include_str!("scripts/open.lua"), include_str!("scripts/append.lua")),
-    concat!(include_str!("scripts/open.lua"), include_str!("scripts/log.lua")),
-    concat!(include_str!("scripts/open.lua"), include_str!("scripts/topics.lua")),
+    concat!(
+        include_str!("scripts/open.lua"),
+        include_str!("scripts/append.lua")
+    ),
+    concat!(
+        include_str!("scripts/open.lua"),
+        include_str!("scripts/log.lua")
+    ),
+    concat!(
+        include_str!("scripts/open.lua"),
+        include_str!("scripts/topics.lua")
+    ),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +144,8 @@ impl Connector {
         connection.set_write_timeout(Some(self.response_timeout))?;
         let info: String = redis::cmd("INFO").query(&mut connection)?;
         let field = |name: &str| {
-            let value = |line: &'_ str| Some(line.strip_prefix(name)?.strip_prefix(':')?.to_owned());
+            let value =
+                |line: &'_ str| Some(line.strip_prefix(name)?.strip_prefix(':')?.to_owned());
             info.lines().find_map(value)
         };
         let is = |name, wanted: &str| field(name).is_some_and(|value| value == wanted);
@@ -157,7 +167,10 @@ impl Connector {
         let is_lossless = is("aof_enabled", "1") && !was_replica && syncs_always();
         let mut hashes = Vec::new();
         for script in SCRIPTS {
-            let hash = redis::cmd("SCRIPT").arg("LOAD").arg(script).query(&mut connection)?;
+            let hash = redis::cmd("SCRIPT")
+                .arg("LOAD")
+                .arg(script)
+                .query(&mut connection)?;
             hashes.push(hash);
         }
         Ok(Open {
@@ -183,18 +196,29 @@ impl Connector {
                 ..
             } => ConnectionAddr::TcpTls {
                 // A node that does not know its own name leaves it out.
-                host: if host.is_empty() { named } else { host.to_owned() },
+                host: if host.is_empty() {
+                    named
+                } else {
+                    host.to_owned()
+                },
                 port,
                 insecure,
                 tls_params,
             },
             ConnectionAddr::Tcp(named, _) => {
-                let host = if host.is_empty() { named } else { host.to_owned() };
+                let host = if host.is_empty() {
+                    named
+                } else {
+                    host.to_owned()
+                };
                 ConnectionAddr::Tcp(host, port)
             }
             _ => return,
         };
-        let client = info.set_addr(address).into_connection_info().and_then(Client::open);
+        let client = info
+            .set_addr(address)
+            .into_connection_info()
+            .and_then(Client::open);
         *lock(&self.moved_to) = client.ok();
     }
 }
@@ -238,7 +262,9 @@ impl<'a> Link<'a> {
     /// How long the next attempt is away.
     pub(crate) fn pause(&self) -> Duration {
         let due = self.failed.as_ref().map(|(_, due)| *due);
-        due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()))
+        due.map_or(Duration::ZERO, |due| {
+            due.saturating_duration_since(Instant::now())
+        })
     }
 
     /// Connects, if there is no connection and an attempt is due.
@@ -286,7 +312,10 @@ impl<'a> Link<'a> {
     /// shortened by chance, so that not all processes come at the same moment.
     fn fail(&mut self, fault: Fault) {
         self.open = None;
-        let longest = PAUSES.0.saturating_mul(1 << self.tries.min(16)).min(PAUSES.1);
+        let longest = PAUSES
+            .0
+            .saturating_mul(1 << self.tries.min(16))
+            .min(PAUSES.1);
         let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.tries = self.tries.saturating_add(1);
         self.failed = Some((fault, Instant::now() + pause));
@@ -317,21 +346,32 @@ impl<'a> Link<'a> {
         let hash = open.hashes.get(script as usize).ok_or_else(not_open)?;
         let own = &self.connector.keys.own;
         let mut command = redis::cmd("EVALSHA");
-        command.arg(hash).arg(own.len() + keys.len()).arg(own).arg(keys);
-        command.arg(&open.run_id).arg(if open.is_lossless { "1" } else { "0" });
+        command
+            .arg(hash)
+            .arg(own.len() + keys.len())
+            .arg(own)
+            .arg(keys);
+        command
+            .arg(&open.run_id)
+            .arg(if open.is_lossless { "1" } else { "0" });
         command.arg(self.connector.known().to_string());
         Ok(command)
     }
 
     pub(crate) fn send(&mut self, command: &Cmd) -> Result<(), Fault> {
         let open = self.open.as_mut().ok_or_else(not_open)?;
-        let sent = open.connection.send_packed_command(&command.get_packed_command());
+        let sent = open
+            .connection
+            .send_packed_command(&command.get_packed_command());
         sent.map_err(|error| self.take(error.into()))
     }
 
     pub(crate) fn receive(&mut self) -> Result<Value, Fault> {
         let open = self.open.as_mut().ok_or_else(not_open)?;
-        let value = open.connection.recv_response().and_then(Value::extract_error);
+        let value = open
+            .connection
+            .recv_response()
+            .and_then(Value::extract_error);
         match value {
             Ok(value) => {
                 open.used = Instant::now();
@@ -363,7 +403,9 @@ impl<'a> Link<'a> {
     }
 
     pub(crate) fn is_alive(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.connection.is_open())
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.connection.is_open())
     }
 }
 

@@ -113,7 +113,9 @@ const REFUSALS: [&str; 12] = [
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         let is_of_certificate = || {
-            let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+            let source = error
+                .source()
+                .and_then(|source| source.downcast_ref::<io::Error>());
             source.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
         };
         let kind = match error.kind() {
@@ -161,9 +163,15 @@ mod tests {
     #[test]
     fn a_scripts_error_is_told_by_its_code() {
         for (text, expect) in [
-            ("OOM command not allowed when used memory > 'maxmemory'.", Kind::Refused),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Kind::Refused,
+            ),
             ("@user_script: 12: -OOM command not allowed", Kind::Refused),
-            ("READONLY You can't write against a read only replica.", Kind::Refused),
+            (
+                "READONLY You can't write against a read only replica.",
+                Kind::Refused,
+            ),
             ("WRONGTYPE Operation against a key", Kind::Failed),
             ("NOPERM this user has no permissions", Kind::Failed),
             ("ERR ROOMY", Kind::Failed),

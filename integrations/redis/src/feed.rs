@@ -288,8 +288,15 @@ impl Feeder {
         };
         link.wait_for(self.connector.response_timeout + BLOCK)?;
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(READ).arg("BLOCK").arg(millis(BLOCK));
-        command.arg("STREAMS").arg(self.connector.keys.log()).arg(known.to_string());
+        command
+            .arg("COUNT")
+            .arg(READ)
+            .arg("BLOCK")
+            .arg(millis(BLOCK));
+        command
+            .arg("STREAMS")
+            .arg(self.connector.keys.log())
+            .arg(known.to_string());
         let answer = link.ask(&command)?;
         if answer == Value::Nil {
             return self.look(link, place);

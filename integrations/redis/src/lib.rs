@@ -7,9 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use fanfare_core::history::{
-    Append, BoxFuture, BoxStream, History, HistoryError, Page, TailItem,
-};
+use fanfare_core::history::{Append, BoxFuture, BoxStream, History, HistoryError, Page, TailItem};
 use fanfare_core::{EventId, LastEventId, Topics};
 use futures_channel::oneshot;
 

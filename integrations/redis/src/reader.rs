@@ -202,12 +202,7 @@ impl Reader {
     }
 
     /// The newest evicted id of those topics that a pattern matches.
-    fn gone_of(
-        &self,
-        link: &mut Link<'_>,
-        topics: &Topics,
-        meta: &Meta,
-    ) -> Result<EventId, Fault> {
+    fn gone_of(&self, link: &mut Link<'_>, topics: &Topics, meta: &Meta) -> Result<EventId, Fault> {
         let mut gone = meta.lost.max(meta.forgotten);
         let mut command = redis::cmd("HGETALL");
         command.arg(self.connector.keys.state());
@@ -234,7 +229,10 @@ impl Reader {
         wanted: usize,
     ) -> Result<Found, Fault> {
         let mut command = redis::cmd("ZRANGEBYSCORE");
-        command.arg(self.connector.keys.topics()).arg(meta.start.major).arg("+inf");
+        command
+            .arg(self.connector.keys.topics())
+            .arg(meta.start.major)
+            .arg("+inf");
         let mut names = Vec::new();
         for name in list(link.ask(&command)?, "topics")? {
             let name = text(name, "topic")?;
@@ -301,7 +299,8 @@ impl Reader {
             while let Some(entry) = entries.next() {
                 let id = id(entry, "id")?;
                 let block = bytes(next(&mut entries, "block")?, "block")?;
-                all.records.push(Record::from_block(id, topic.clone(), &block));
+                all.records
+                    .push(Record::from_block(id, topic.clone(), &block));
                 last = Some(id);
             }
             if let Some(last) = last.filter(|_| has_more) {
@@ -355,8 +354,14 @@ fn read_log(
 ) -> Result<Log, Fault> {
     link.open()?;
     let mut command = link.call(Script::Log, &[])?;
-    command.arg(mode).arg(after.map(|id| id.to_string()).unwrap_or_default());
-    command.arg(limit).arg(SCAN).arg(MAX_PAGE).arg(millis_of(age));
+    command
+        .arg(mode)
+        .arg(after.map(|id| id.to_string()).unwrap_or_default());
+    command
+        .arg(limit)
+        .arg(SCAN)
+        .arg(MAX_PAGE)
+        .arg(millis_of(age));
     Log::read(link.ask(&command)?)
 }
 
@@ -473,7 +478,9 @@ impl Found {
             // be that are older than a loud one's.
             None if after.is_none() => {
                 let first = self.records.first().map(Record::id);
-                first.filter(|id| *id < self.gone).and_then(|_| told(GapReason::Expired))
+                first
+                    .filter(|id| *id < self.gone)
+                    .and_then(|_| told(GapReason::Expired))
             }
             None => told(GapReason::Unparsable),
             Some(id) if id < life => told(GapReason::Epoch),

@@ -27,14 +27,18 @@ pub(crate) fn text(value: Value, what: &str) -> Result<String, Fault> {
 pub(crate) fn number(value: &Value, what: &str) -> Result<u64, Fault> {
     let number = match value {
         Value::Int(number) => u64::try_from(*number).ok(),
-        Value::BulkString(digits) => std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok()),
+        Value::BulkString(digits) => std::str::from_utf8(digits)
+            .ok()
+            .and_then(|d| d.parse().ok()),
         _ => None,
     };
     number.ok_or_else(|| Fault::unexpected(what))
 }
 
 pub(crate) fn id(value: Value, what: &str) -> Result<EventId, Fault> {
-    text(value, what)?.parse().map_err(|_| Fault::unexpected(what))
+    text(value, what)?
+        .parse()
+        .map_err(|_| Fault::unexpected(what))
 }
 
 /// An id, or nothing.

@@ -34,7 +34,8 @@ const UNDER_WAY: usize = 2;
 /// or the log elsewhere.
 const RESENDS: u32 = 3;
 
-/// The log's own stream holds at least so much, for tails and wide pages.
+/// The log's own stream holds about so much, for tails and for pages of all topics: of older ones the
+/// topics' streams have what is retained.
 const LOG: Size = Size {
     count: 10_000,
     bytes: 16 << 20,
@@ -76,7 +77,9 @@ impl Writer {
                 resends += 1;
                 if resends > RESENDS {
                     let fault = Fault::new(Kind::Refused, "the server forgets our scripts");
-                    again.drain(..).for_each(|pending: Pending| pending.fail(&fault));
+                    again
+                        .drain(..)
+                        .for_each(|pending: Pending| pending.fail(&fault));
                 } else if let Some(batch) = self.send(&mut link, std::mem::take(&mut again)) {
                     under_way.push_back(batch);
                 }
@@ -125,7 +128,9 @@ impl Writer {
             batch.into_iter().for_each(|pending| pending.fail(&fault));
             return None;
         }
-        let sent = self.command(link, &batch).and_then(|command| link.send(&command));
+        let sent = self
+            .command(link, &batch)
+            .and_then(|command| link.send(&command));
         match sent {
             Ok(()) => Some(batch),
             Err(fault) => {
@@ -152,17 +157,23 @@ impl Writer {
         for pending in batch {
             keys.extend(keyed(pending));
             let has_key = pending.append.chosen_key().is_some();
-            numbers.push(if has_key { names.own.len() + keys.len() } else { 0 });
+            numbers.push(if has_key {
+                names.own.len() + keys.len()
+            } else {
+                0
+            });
         }
 
         let mut command = link.call(Script::Append, &keys)?;
         let retention = &self.limits.retention;
-        let log_records = LOG.count.max(retention.max_records());
-        let log_bytes = LOG.bytes.max(retention.max_bytes());
         let whole = |number: usize| (number as u64).min(MOST);
-        command.arg(whole(retention.max_records())).arg(whole(retention.max_bytes()));
-        command.arg(millis_of(retention.max_age())).arg(whole(self.limits.topics));
-        command.arg(whole(log_records)).arg(whole(log_bytes));
+        command
+            .arg(whole(retention.max_records()))
+            .arg(whole(retention.max_bytes()));
+        command
+            .arg(millis_of(retention.max_age()))
+            .arg(whole(self.limits.topics));
+        command.arg(LOG.count).arg(LOG.bytes);
         command.arg(listed.len()).arg(&listed);
         for (pending, key) in batch.iter().zip(numbers) {
             let topic = topics.get(pending.append.topic().as_str()).copied();
@@ -219,7 +230,9 @@ impl Stored {
     fn read(value: Value) -> Result<Self, Fault> {
         let mut parts = list(value, "ids")?.into_iter();
         let major = text(next(&mut parts, "id")?, "id")?;
-        let major = major.strip_suffix('-').and_then(|digits| digits.parse().ok());
+        let major = major
+            .strip_suffix('-')
+            .and_then(|digits| digits.parse().ok());
         let major = major.ok_or_else(|| Fault::unexpected("id"))?;
         let minor = number(&next(&mut parts, "id")?, "id")?;
         let mut others = HashMap::new();

@@ -14,7 +14,11 @@ struct InRedis {
 impl InRedis {
     fn open_stream(&self, stream: &str, retention: Retention) -> RedisHistory {
         let builder = RedisHistory::builder(self.server.url());
-        builder.stream(stream).retention(retention).build().expect("builds")
+        builder
+            .stream(stream)
+            .retention(retention)
+            .build()
+            .expect("builds")
     }
 }
 

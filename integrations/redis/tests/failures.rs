@@ -14,12 +14,29 @@ use support::{
 };
 
 /// Everything that is answered is on disk.
-const EVERYTHING: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+const EVERYTHING: [&str; 6] = [
+    "--save",
+    "",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+];
 
 /// What a user of an access control list needs, besides its keys: as on the front page.
 const RIGHTS: [&str; 12] = [
-    "-@all", "+@connection", "+@stream", "+@hash", "+@sortedset", "+@scripting", "+@string",
-    "+info", "+time", "+unlink", "+exists", "+pexpire",
+    "-@all",
+    "+@connection",
+    "+@stream",
+    "+@hash",
+    "+@sortedset",
+    "+@scripting",
+    "+@string",
+    "+info",
+    "+time",
+    "+unlink",
+    "+exists",
+    "+pexpire",
 ];
 
 const BRIEFLY: Duration = Duration::from_millis(300);
@@ -88,7 +105,10 @@ fn a_restart_that_may_have_lost_something_is_a_gap() {
     assert!(start > lost, "the lost id is behind it");
     let (gap, ids) = read(&history, "a", lost);
     let gap = gap.expect("something is missing");
-    assert_eq!((gap.reason, gap.to, ids), (GapReason::Expired, start, vec![]));
+    assert_eq!(
+        (gap.reason, gap.to, ids),
+        (GapReason::Expired, start, vec![])
+    );
     // Who had not even seen the lost one is told too.
     let (gap, _) = read(&history, "*", kept);
     assert_eq!(gap.map(|gap| gap.reason), Some(GapReason::Expired));
@@ -115,7 +135,11 @@ fn a_server_that_comes_back_empty_begins_a_new_life() {
     assert_eq!(tail.record().id(), after);
     for topics in ["a", "a,b", "*", "all"] {
         let (gap, ids) = read(&history, topics, before);
-        assert_eq!(gap.map(|gap| gap.reason), Some(GapReason::Epoch), "{topics}");
+        assert_eq!(
+            gap.map(|gap| gap.reason),
+            Some(GapReason::Epoch),
+            "{topics}"
+        );
         assert_eq!(ids, [after], "{topics}");
     }
 }
@@ -138,7 +162,10 @@ fn a_flush_begins_a_new_life_under_the_eyes_of_the_tail() {
         assert!(matches!(item, TailItem::Start(_)), "{item:?}");
         item = tail.next();
     }
-    assert_eq!(read(&history, "a", before).0.map(|gap| gap.reason), Some(GapReason::Epoch));
+    assert_eq!(
+        read(&history, "a", before).0.map(|gap| gap.reason),
+        Some(GapReason::Epoch)
+    );
 }
 
 #[test]
@@ -162,7 +189,9 @@ fn an_older_data_set_under_a_running_server_is_noticed() {
 #[test]
 fn a_slow_server_leaves_an_append_unknown_and_a_key_settles_it() {
     let server = Server::start();
-    let builder = builder_at(&server, "s").connect_timeout(BRIEFLY).response_timeout(BRIEFLY);
+    let builder = builder_at(&server, "s")
+        .connect_timeout(BRIEFLY)
+        .response_timeout(BRIEFLY);
     let history = Arc::new(builder.build().expect("builds"));
     let tail = Followed::open(&history, None);
     tail.start();
@@ -171,7 +200,10 @@ fn a_slow_server_leaves_an_append_unknown_and_a_key_settles_it() {
     server.freeze();
     let keyed = || event("a", 2).key("k");
     let stored = block_on(history.append(keyed()));
-    assert!(stored.as_ref().is_err_and(HistoryError::is_unknown), "{stored:?}");
+    assert!(
+        stored.as_ref().is_err_and(HistoryError::is_unknown),
+        "{stored:?}"
+    );
     // What is not even sent is not.
     let unsent = append(&history, "a", 3);
     assert!(is_unavailable(&unsent), "{unsent:?}");
@@ -194,7 +226,11 @@ fn a_full_server_refuses_and_stores_nothing() {
         let stored = append(&history, topic, 2);
         assert!(is_unavailable(&stored), "{stored:?}");
     }
-    assert_eq!(read(&history, "all", first), (None, vec![]), "reading goes on");
+    assert_eq!(
+        read(&history, "all", first),
+        (None, vec![]),
+        "reading goes on"
+    );
     server.command_of(&["CONFIG", "SET", "maxmemory", "0"]);
     let second = append(&history, "a", 2).expect("there is room");
     assert_eq!(read(&history, "all", first), (None, vec![second]));

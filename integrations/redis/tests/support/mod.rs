@@ -111,7 +111,11 @@ impl Server {
         let Ok(mut stream) = std::net::TcpStream::connect(address) else {
             return false;
         };
-        if self.arguments.iter().any(|argument| argument == "--tls-port") {
+        if self
+            .arguments
+            .iter()
+            .any(|argument| argument == "--tls-port")
+        {
             return true;
         }
         let mut answer = [0; 64];
@@ -233,7 +237,9 @@ impl Followed {
 
     #[track_caller]
     pub fn next(&self) -> TailItem {
-        self.items.recv_timeout(DEADLINE).expect("another item in time")
+        self.items
+            .recv_timeout(DEADLINE)
+            .expect("another item in time")
     }
 
     #[track_caller]
@@ -277,7 +283,9 @@ pub fn read(
     after: impl Into<LastEventId>,
 ) -> (Option<Gap>, Vec<EventId>) {
     let (topics, after) = (Topics::from(topics), after.into());
-    let page = wait_for("a page", || block_on(history.replay(&topics, &after, 10_000)).ok());
+    let page = wait_for("a page", || {
+        block_on(history.replay(&topics, &after, 10_000)).ok()
+    });
     (page.gap, page.records.iter().map(Record::id).collect())
 }
 

@@ -1,0 +1,36 @@
+//! A history's threads end with it, whatever the server does. In a file of its own: it counts the
+//! threads of the process.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs;
+
+use support::{append_surely, history_at, wait_for, Followed, Server};
+
+fn threads() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").expect("Linux has it");
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names
+        .filter(|name| name.starts_with("fanfare-redis"))
+        .count()
+}
+
+#[test]
+fn threads_end_with_their_history() {
+    let server = Server::start();
+    let history = history_at(&server, "s");
+    append_surely(&history, "a", "1");
+    let tail = Followed::open(&history, None);
+    tail.start();
+    assert_eq!(threads(), 3);
+    history.close();
+    wait_for("three threads to end", || (threads() == 0).then_some(()));
+    drop((tail, history));
+
+    let history = history_at(&server, "s");
+    append_surely(&history, "a", "1");
+    assert_eq!(threads(), 2, "without a tail there is none that reads it");
+    drop(history);
+    wait_for("two threads to end", || (threads() == 0).then_some(()));
+}
