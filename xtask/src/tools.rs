@@ -39,7 +39,7 @@ struct Programs {
     packages: &'static [&'static str],
 }
 
-const PROGRAMS: [Programs; 4] = [
+const PROGRAMS: [Programs; 5] = [
     Programs {
         names: &["chromium", "chromedriver"],
         probe: None,
@@ -60,6 +60,11 @@ const PROGRAMS: [Programs; 4] = [
         // Debian's Python comes without what `venv` needs.
         probe: Some(&["python3", "-m", "ensurepip", "--version"]),
         packages: &["python3", "python3-venv"],
+    },
+    Programs {
+        names: &["redis-server"],
+        probe: None,
+        packages: &["redis-server"],
     },
 ];
 

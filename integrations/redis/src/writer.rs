@@ -185,7 +185,7 @@ impl Writer {
 
     /// Answers those of a batch, and returns those that are to be sent again.
     fn answer(&self, batch: Vec<Pending>, answer: Result<Value, Fault>) -> Vec<Pending> {
-        let stored = answer.and_then(|value| Stored::read(value));
+        let stored = answer.and_then(Stored::read);
         match stored {
             Ok(mut stored) => {
                 let mut last = None;

@@ -176,7 +176,7 @@ impl Client {
                 Some(bytes) => {
                     let bytes = bytes.expect("the stream stays open");
                     self.decoder.feed(&bytes).expect("is within limits");
-                    while let Some(decoded) = self.decoder.next() {
+                    for decoded in self.decoder.by_ref() {
                         if let Decoded::Event(message) = decoded {
                             let is_gap = &*message.name == "gap";
                             let id = message.last_event_id.to_string();

@@ -24,9 +24,10 @@ fn threads_end_with_their_history() {
     let tail = Followed::open(&history, None);
     tail.start();
     assert_eq!(threads(), 3);
+    // Which ends the tail, and so the last that holds the history.
     history.close();
-    wait_for("three threads to end", || (threads() == 0).then_some(()));
     drop((tail, history));
+    wait_for("three threads to end", || (threads() == 0).then_some(()));
 
     let history = history_at(&server, "s");
     append_surely(&history, "a", "1");

@@ -191,7 +191,8 @@ pub fn free_port() -> u16 {
     let begin = std::process::id() as usize * 31;
     loop {
         let number = begin + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = u16::try_from(10_000 + number % 20_000).expect("is one");
+        // Ten thousand above it is a cluster node's second one.
+        let port = u16::try_from(10_000 + number % 10_000).expect("is one");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
