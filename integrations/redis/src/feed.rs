@@ -140,6 +140,8 @@ impl Feed {
         recent.last = id;
         recent.starts += 1;
         recent.start = id;
+        // At once: a tail that has said where it starts would find the server away once more.
+        recent.away = None;
         Self::wake(recent);
     }
 

@@ -228,10 +228,12 @@ impl Reader {
         meta: &Meta,
         wanted: usize,
     ) -> Result<Found, Fault> {
+        // Of topics, the second is noted in which they had news.
+        let since = meta.start.major / 1_000 * 1_000;
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command
             .arg(self.connector.keys.topics())
-            .arg(meta.start.major)
+            .arg(since)
             .arg("+inf");
         let mut names = Vec::new();
         for name in list(link.ask(&command)?, "topics")? {

@@ -6,8 +6,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_core::history::{History, HistoryError, TailItem};
-use fanfare_core::{GapReason, LastEventId};
+use fanfare_core::history::{History, HistoryError, Retention, TailItem};
+use fanfare_core::{EventId, GapReason, LastEventId};
 use futures_lite::future::block_on;
 use support::{
     append, append_surely, builder_at, event, history_at, read, wait_for, Followed, Server,
@@ -328,4 +328,38 @@ fn a_foreign_value_under_one_topics_key_harms_no_other() {
     let stored = append(&history, "a", 2);
     assert!(is_failed(&stored), "{stored:?}");
     assert!(append(&history, "b", 3).is_ok());
+}
+
+#[test]
+fn a_topic_too_many_is_refused_until_another_is_forgotten() {
+    let server = Server::start();
+    let build = |retention: Retention| {
+        let builder = builder_at(&server, &server.new_stream()).retention(retention);
+        builder.max_topics(2).build().expect("builds")
+    };
+    let history = build(Retention::new());
+    for topic in ["a", "b", "a"] {
+        append(&history, topic, 1).expect("there is room");
+    }
+    let stored = append(&history, "c", 1);
+    assert!(
+        matches!(stored, Err(HistoryError::TooManyTopics { limit: 2 })),
+        "{stored:?}"
+    );
+
+    let history = build(Retention::new().age(BRIEFLY));
+    let first = append(&history, "a", 1).expect("there is room");
+    append(&history, "b", 1).expect("there is room");
+    append_surely(&history, "c", "in the place of one that was quiet");
+    // Nobody knows any more what was forgotten, but that something was.
+    let gap = read(&history, "x", LastEventId::from(before(first))).0;
+    assert_eq!(gap.map(|gap| gap.to), Some(first));
+}
+
+/// The place in front of an id.
+fn before(id: EventId) -> EventId {
+    match id.minor.checked_sub(1) {
+        Some(minor) => EventId::new(id.major, minor),
+        None => EventId::new(id.major - 1, u64::MAX),
+    }
 }

@@ -23,7 +23,7 @@ fn threads_end_with_their_history() {
     append_surely(&history, "a", "1");
     let tail = Followed::open(&history, None);
     tail.start();
-    assert_eq!(threads(), 3);
+    wait_for("three threads", || (threads() == 3).then_some(()));
     // Which ends the tail, and so the last that holds the history.
     history.close();
     drop((tail, history));
@@ -31,7 +31,8 @@ fn threads_end_with_their_history() {
 
     let history = history_at(&server, "s");
     append_surely(&history, "a", "1");
-    assert_eq!(threads(), 2, "without a tail there is none that reads it");
+    // Without a tail there is none that reads for it.
+    wait_for("two threads", || (threads() == 2).then_some(()));
     drop(history);
     wait_for("two threads to end", || (threads() == 0).then_some(()));
 }

@@ -14,7 +14,7 @@ for i = 1, count do names[i] = ARGV[10 + i] end
 -- Makes room for a new topic, if the one that has been quiet for longest has nothing left.
 local function forget()
   local oldest = redis.call('ZRANGE', TOPICS, 0, 0, 'WITHSCORES')
-  if max_age == 0 or not oldest[1] or tonumber(oldest[2]) >= now - max_age then return false end
+  if max_age == 0 or not oldest[1] or tonumber(oldest[2]) >= now - max_age - 1000 then return false end
   local state = redis.call('HGET', STATE, oldest[1])
   forgotten = later(forgotten, state and parse(state) or forgotten)
   gone = later(gone, forgotten)
@@ -41,11 +41,12 @@ for i = 1, count do
     if room <= 0 and forget() then room = room + 1 end
     topic.refused = room <= 0
     room = room - 1
-    topic.is_new = true
+    topic.is_new, topic.is_fresh = true, true
     -- Nothing is known of a topic that was forgotten, but that.
     topic.last, topic.bytes, topic.base, topic.evicted, topic.count = forgotten, '0', '0', forgotten, '0'
     topic.was_evicted = forgotten
   end
+  topic.was_last = topic.last
   topics[i] = topic
 end
 
@@ -94,7 +95,8 @@ for i = 11 + count, #ARGV, 3 do
 end
 if #touched == 0 then return answers end
 
-local score = string.sub(prefix, 1, -2)
+-- Once a second of each topic: who asks for news asks from the beginning of a second.
+local score, second = string.sub(prefix, 1, -2), string.sub(prefix, 1, -5)
 local scores, news = {}, {}
 for i = 1, #touched do
   local topic = touched[i]
@@ -129,12 +131,15 @@ for i = 1, #touched do
     gone = later(gone, topic.evicted)
     topic.count = redis.call('XLEN', topic.key)
   end
-  scores[2 * i - 1], scores[2 * i] = score, topic.name
+  if topic.is_fresh or string.sub(topic.was_last, 1, #second) ~= second then
+    scores[#scores + 1] = score
+    scores[#scores + 1] = topic.name
+  end
   news[2 * i - 1] = topic.name
   news[2 * i] = topic.last .. ' ' .. topic.bytes .. ' ' .. topic.base .. ' ' .. topic.evicted ..
     ' ' .. topic.count
 end
-redis.call('ZADD', TOPICS, unpack(scores))
+if #scores > 0 then redis.call('ZADD', TOPICS, unpack(scores)) end
 redis.call('HSET', STATE, unpack(news))
 
 -- The log itself is cut by whole nodes of its stream, and by bytes at every eighth of its limit.
