@@ -406,6 +406,21 @@ fn pages_are_read_here_if_they_are_here() {
 }
 
 #[test]
+fn a_page_has_what_was_published_here_before_it_was_asked_for() {
+    let remote = Remote::new(1_000);
+    let hub = hub_before(&remote, 100);
+    let start = hub.last_id();
+    for count in 1..200 {
+        let id = block_on(hub.publish("a", Event::data("x"))).expect("up");
+        for after in [LastEventId::none(), start.into(), hub.last_id().into()] {
+            let page = block_on(hub.replay("a", &after, 1_000)).expect("up");
+            let expect = if after.id() == Some(id) { 0 } else { count };
+            assert_eq!((page.records.len(), page.last), (expect, id), "{after:?}");
+        }
+    }
+}
+
+#[test]
 fn a_key_is_handed_on() {
     let remote = Remote::new(1_000);
     let hub = hub_before(&remote, 100);

@@ -31,11 +31,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<(), F
     }
     run::run(&mut build)?;
 
-    let binary = workspace
-        .target
-        .join("release")
-        .join(package + std::env::consts::EXE_SUFFIX);
-    become_it(Command::new(binary).args(flags))
+    run::become_it(Command::new(workspace.release_binary(&package)).args(flags))
 }
 
 /// The flags that need more to be built than the demo does without them.
@@ -61,26 +57,6 @@ fn split(arguments: &[OsString]) -> (OsString, &[OsString]) {
     match flags.split_first() {
         Some((first, rest)) if first == "--" => (framework, rest),
         _ => (framework, flags),
-    }
-}
-
-/// Takes this process's place, so that signals and the exit status need no passing on.
-#[cfg(unix)]
-fn become_it(command: &mut Command) -> Result<(), Failure> {
-    use std::os::unix::process::CommandExt;
-
-    let error = command.exec();
-    Err(Failure::new(format!(
-        "{} did not start: {error}",
-        command.get_program().display()
-    )))
-}
-
-#[cfg(not(unix))]
-fn become_it(command: &mut Command) -> Result<(), Failure> {
-    match command.status() {
-        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-        Err(error) => Err(Failure::new(format!("the demo did not start: {error}"))),
     }
 }
 

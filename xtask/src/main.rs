@@ -1,10 +1,12 @@
-//! The project's own commands: `cargo xtask demo | test | tools | ci`.
+//! The project's own commands: `cargo xtask demo | test | tools | bench | ci`.
 //!
 //! This file only parses and dispatches; each command is a file of its own.
 
+mod bench;
 mod ci;
 mod contract;
 mod demo;
+mod redis;
 mod results;
 mod run;
 mod test;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Some(Request::Demo(arguments)) => Workspace::load().and_then(|w| demo::run(&w, arguments)),
         Some(Request::Test) => Workspace::load().and_then(|w| test::run(&w)),
         Some(Request::Tools) => Workspace::load().and_then(|w| tools::run(&w)),
+        Some(Request::Bench(flags)) => Workspace::load().and_then(|w| bench::run(&w, flags)),
         Some(Request::Ci) => Workspace::load().and_then(|w| ci::run(&w)),
         None => Err(Failure::new(format!(
             "this is not a command of cargo xtask\n\n{HELP}"
@@ -49,6 +52,7 @@ enum Request<'a> {
     Demo(&'a [OsString]),
     Test,
     Tools,
+    Bench(&'a [OsString]),
     Ci,
 }
 
@@ -61,6 +65,7 @@ fn parse(arguments: &[OsString]) -> Option<Request<'_>> {
         ("demo", rest) => Some(Request::Demo(rest)),
         ("test", []) => Some(Request::Test),
         ("tools", []) => Some(Request::Tools),
+        ("bench", rest) => Some(Request::Bench(rest)),
         ("ci", []) => Some(Request::Ci),
         _ => None,
     }
@@ -72,6 +77,9 @@ cargo xtask demo [FRAMEWORK] [FLAGS]  run the demo, release build; FRAMEWORK is 
 cargo xtask test                      every test: unit, doc, loom, sockets, clients and a real browser
 cargo xtask tools                     install what the tests use and cargo does not build: Chromium,
                                       curl, Node, Python, clients from npm and PyPI (test does so too)
+cargo xtask bench [FLAGS]             measure every framework beside its own way, and write
+                                      target/bench/report.html; --quick takes 3 minutes, all of it
+                                      40; --compare OLD.json says what changed; --help: the rest
 cargo xtask ci                        all that a change must pass, the tests included
 ";
 
@@ -89,6 +97,8 @@ mod tests {
         assert_eq!(parse(&words("test")), Some(Request::Test));
         assert_eq!(parse(&words("tools")), Some(Request::Tools));
         assert_eq!(parse(&words("ci")), Some(Request::Ci));
+        let bench = words("bench --quick");
+        assert_eq!(parse(&bench), Some(Request::Bench(&bench[1..])));
         assert_eq!(parse(&words("ci --fast")), None);
         assert_eq!(parse(&words("deploy")), None);
     }

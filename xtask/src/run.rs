@@ -92,6 +92,23 @@ pub(crate) fn watch(mut command: Command, mut look: impl FnMut(&str)) -> Result<
     }
 }
 
+/// Takes this process's place, so that signals and the exit status need no passing on.
+#[cfg(unix)]
+pub(crate) fn become_it(command: &mut Command) -> Result<(), Failure> {
+    use std::os::unix::process::CommandExt;
+
+    let error = command.exec();
+    Err(not_started(command, &error))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn become_it(command: &mut Command) -> Result<(), Failure> {
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => Err(not_started(command, &error)),
+    }
+}
+
 fn announce(command: &Command) {
     println!("$ {}", shown(command));
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::contract::{self, Contract};
+use crate::redis::Redis;
 use crate::results::{file_name, Counts, Heading, Reader};
 use crate::run::{self, Failure};
 use crate::tools;
@@ -27,7 +28,9 @@ pub(crate) fn report(workspace: &Workspace) -> Report {
             report.parts.insert(package.name.clone(), Counts::default());
         }
     }
-    report.parts.insert(LOOM.to_owned(), Counts::default());
+    for part in [LOOM, CONTRACT_IN_DIRECTORY, CONTRACT_IN_REDIS] {
+        report.parts.insert(part.to_owned(), Counts::default());
+    }
 
     for failure in tools::ensure(workspace) {
         report.note(Err(failure));
@@ -35,6 +38,8 @@ pub(crate) fn report(workspace: &Workspace) -> Report {
     match build(workspace) {
         Ok(executables) => {
             let outcome = test_workspace(workspace, &executables, &mut report);
+            report.note(outcome);
+            let outcome = test_histories(workspace, &executables, &mut report);
             report.note(outcome);
         }
         Err(failure) => report.problems.push(failure.to_string()),
@@ -179,6 +184,15 @@ fn test_workspace(
     outcome
 }
 
+fn is_contract(heading: &Heading, executables: &HashMap<String, String>) -> bool {
+    match heading {
+        Heading::Executable(file) => executables
+            .get(file)
+            .is_some_and(|package| package == contract::PACKAGE),
+        Heading::Documentation(_) => false,
+    }
+}
+
 /// Counts the tests of the contract by requirement and framework.
 fn note_contract(
     workspace: &Workspace,
@@ -186,15 +200,9 @@ fn note_contract(
     tests: &BTreeMap<(Heading, String), Counts>,
     report: &mut Report,
 ) {
-    let is_contract = |heading: &Heading| match heading {
-        Heading::Executable(file) => executables
-            .get(file)
-            .is_some_and(|package| package == contract::PACKAGE),
-        Heading::Documentation(_) => false,
-    };
     let tests = tests
         .iter()
-        .filter(|((heading, _), _)| is_contract(heading))
+        .filter(|((heading, _), _)| is_contract(heading, executables))
         .map(|((_, name), counts)| (name.clone(), *counts))
         .collect();
     match Contract::load(&workspace.root) {
@@ -205,6 +213,45 @@ fn note_contract(
         }
         Err(failure) => report.problems.push(failure.to_string()),
     }
+}
+
+/// The contract once more for each place where the demos' history can be besides in memory.
+fn test_histories(
+    workspace: &Workspace,
+    executables: &HashMap<String, String>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let directory = (CONTRACT_IN_DIRECTORY, "directory");
+    let in_directory = test_contract_with(workspace, executables, directory, report);
+    let redis = Redis::start()?;
+    let in_redis = (CONTRACT_IN_REDIS, &*redis.url());
+    let in_redis = test_contract_with(workspace, executables, in_redis, report);
+    in_directory.and(in_redis)
+}
+
+/// The tests that could tell where the history is.
+fn test_contract_with(
+    workspace: &Workspace,
+    executables: &HashMap<String, String>,
+    (part, history): (&str, &str),
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let mut command = cargo_test(workspace);
+    command
+        .args(["--workspace", "--all-features", "--no-fail-fast"])
+        .env("FANFARE_HISTORY", history);
+    for test in ["departure", "interface", "response", "resume", "shutdown"] {
+        command.args(["--test", test]);
+    }
+    let mut reader = Reader::default();
+    let outcome = run::watch(command, |line| reader.line(line));
+    for (heading, counts) in reader.finish().counts {
+        // Other packages have tests of the same names.
+        if is_contract(&heading, executables) {
+            report.add(part, counts);
+        }
+    }
+    outcome
 }
 
 fn test_loom(workspace: &Workspace, report: &mut Report) -> Result<(), Failure> {
@@ -238,6 +285,8 @@ fn cargo_test(workspace: &Workspace) -> Command {
 }
 
 const LOOM: &str = "fanfare-core (loom)";
+const CONTRACT_IN_DIRECTORY: &str = "contract (in a directory)";
+const CONTRACT_IN_REDIS: &str = "contract (in Redis)";
 
 #[cfg(test)]
 mod tests {

@@ -51,6 +51,11 @@ const PROGRAMS: [Programs; 5] = [
         packages: &["curl"],
     },
     Programs {
+        names: &["redis-server", "redis-cli"],
+        probe: None,
+        packages: &["redis-server"],
+    },
+    Programs {
         names: &["node", "npm"],
         probe: None,
         packages: &["nodejs", "npm"],
@@ -60,11 +65,6 @@ const PROGRAMS: [Programs; 5] = [
         // Debian's Python comes without what `venv` needs.
         probe: Some(&["python3", "-m", "ensurepip", "--version"]),
         packages: &["python3", "python3-venv"],
-    },
-    Programs {
-        names: &["redis-server"],
-        probe: None,
-        packages: &["redis-server"],
     },
 ];
 

@@ -57,15 +57,33 @@ impl Workspace {
 
     /// The frameworks that have a demo, by the names of the packages.
     pub(crate) fn demos(&self) -> Vec<&str> {
-        let is_binary = |package: &&Package| package.library.is_none();
-        let names = self
-            .packages
-            .iter()
-            .filter(is_binary)
-            .map(|package| package.name.as_str());
-        names
+        let binaries = self.binaries();
+        binaries
             .filter_map(|name| name.strip_prefix("demo-"))
             .collect()
+    }
+
+    /// The packages of servers that `cargo xtask bench` measures.
+    pub(crate) fn servers_under_test(&self) -> Vec<&str> {
+        let binaries = self.binaries();
+        binaries
+            .filter(|name| name.starts_with("bench-server-"))
+            .collect()
+    }
+
+    /// Where a release build puts the binary of that name.
+    pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
+        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        self.target.join("release").join(file)
+    }
+
+    /// The names of the packages without a library.
+    fn binaries(&self) -> impl Iterator<Item = &str> {
+        let is_binary = |package: &&Package| package.library.is_none();
+        self.packages
+            .iter()
+            .filter(is_binary)
+            .map(|package| package.name.as_str())
     }
 }
 
@@ -129,5 +147,35 @@ mod tests {
         assert_eq!(package.features, ["default", "json"]);
         assert!(package.is_published && package.has_integration_tests);
         assert_eq!(package.library.as_deref(), Some("fanfare_core"));
+    }
+
+    #[test]
+    fn demos_and_servers_are_found_by_their_names() {
+        let named = |name: &str, library: Option<&str>| Package {
+            id: String::new(),
+            name: name.to_owned(),
+            features: Vec::new(),
+            is_published: false,
+            library: library.map(str::to_owned),
+            has_integration_tests: false,
+        };
+        let workspace = Workspace {
+            root: PathBuf::new(),
+            target: PathBuf::from("target"),
+            packages: vec![
+                named("demo-axum", None),
+                named("demo-shared", Some("demo_shared")),
+                named("bench-server-axum", None),
+                named("bench-server-shared", Some("bench_server_shared")),
+                named("bench-server-floor", None),
+                named("fanfare-bench", Some("fanfare_bench")),
+            ],
+        };
+
+        assert_eq!(workspace.demos(), ["axum"]);
+        assert_eq!(
+            workspace.servers_under_test(),
+            ["bench-server-axum", "bench-server-floor"]
+        );
     }
 }

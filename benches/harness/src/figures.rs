@@ -108,7 +108,8 @@ pub enum Figure {
     LatencyP99,
     /// The longest.
     LatencyMax,
-    /// Bytes that the load has read per event, headers of the response apart.
+    /// Bytes between server and load per delivery, both ways; the request and the headers that open a
+    /// stream apart.
     BytesPerEvent,
     /// The server's resident memory per connection, above that without connections, in bytes.
     MemoryPerConnection,
@@ -130,6 +131,9 @@ pub enum Figure {
     RequestsPerEvent,
     /// Gap events that clients were sent.
     Gaps,
+    /// The share of the time in which the load had something to do, in percent. Near 100 the times
+    /// measured are the load's, not the server's.
+    LoadBusy,
 }
 
 /// The rounds of one figure.

@@ -132,6 +132,21 @@ impl Backend {
         reads.ask(request, |request| self.begin(request, 0)).0
     }
 
+    /// As [`read`](Self::read), for who must not miss what was published before it asked: a page that
+    /// is kept will do only if it is full.
+    pub(super) fn read_anew(&self, life: u64, topics: &Topics, after: &LastEventId) -> Arc<Read> {
+        let request = Request {
+            life,
+            topics: topics.clone(),
+            after: after.clone(),
+        };
+        let mut reads = self.reads.lock();
+        if reads.by_request.get(&request).is_some_and(|r| r.has_end()) {
+            reads.forget(&request);
+        }
+        reads.ask(request, |request| self.begin(request, 0)).0
+    }
+
     /// The page after a place, read after a pause: the one that was read a moment ago had nothing
     /// to go on with.
     pub(crate) fn read_later(&self, life: u64, topics: &Topics, after: &LastEventId) -> Arc<Read> {
@@ -375,6 +390,18 @@ impl Backend {
 }
 
 impl Reads {
+    /// Lets go of a page that is kept; those who have it keep it.
+    fn forget(&mut self, request: &Request) {
+        self.by_request.remove(request);
+        let kept = self.kept.iter();
+        let place = kept
+            .enumerate()
+            .find(|(_, (read, _))| read.request == *request);
+        if let Some((_, size)) = place.map(|(at, _)| at).and_then(|at| self.kept.remove(at)) {
+            self.kept_bytes -= size;
+        }
+    }
+
     /// The read for a request, with one more asker, and whether it is new.
     fn ask(
         &mut self,
@@ -435,6 +462,14 @@ impl Read {
             waiters: Waiters::default(),
             askers: AtomicUsize::new(0),
             called: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it is done and found the end of the log, which has moved on since.
+    fn has_end(&self) -> bool {
+        match &*self.state.lock() {
+            State::Done(found) => found.page.records.len() < PAGE_RECORDS,
+            _ => false,
         }
     }
 }

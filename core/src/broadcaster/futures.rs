@@ -160,14 +160,15 @@ impl Future for Replay {
             let page = memory.page(&this.topics, &this.after, this.limit);
             return Poll::Ready(Ok(page));
         };
-        if this.read.is_none() {
+        // What was published here a moment ago may not have come back yet; the backend has it.
+        if this.read.is_none() && backend.has_caught_up(memory) {
             let here = memory.page_if_here(&this.topics, &this.after, this.limit);
             if let Some(page) = here {
                 return Poll::Ready(Ok(page));
             }
         }
         let (read, sleeper) = this.read.get_or_insert_with(|| {
-            let read = backend.read(memory.life(), &this.topics, &this.after);
+            let read = backend.read_anew(memory.life(), &this.topics, &this.after);
             (read, Sleeper::default())
         });
         let result = match backend.poll_or_fail(read, sleeper, cx) {

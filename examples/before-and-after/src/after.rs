@@ -14,7 +14,7 @@ type Room = Broadcaster;
 pub(crate) async fn run() -> io::Result<()> {
     let room = Broadcaster::builder().history(100).build();
     let listener = fanfare::axum::bind("127.0.0.1:3000").await?;
-    let server = axum::serve(listener, app(room.clone()))
+    let server = fanfare::axum::serve(listener, app(room.clone()).into_make_service())
         .with_graceful_shutdown(room.close_when(fanfare::signal()));
     room.serve(server, Duration::from_secs(1)).await
 }

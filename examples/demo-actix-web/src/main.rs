@@ -121,14 +121,14 @@ async fn publish(
     request: HttpRequest,
     data: actix_web::Result<Bytes>,
 ) -> Result<Answer, Answer> {
-    let data = data.map_err(unread)?;
+    let data = data.map_err(|error| unread(&error))?;
     let published = demo.publish(&topic, request.query_string(), &data).await?;
     Ok(Answer(published))
 }
 
 #[post("/echo")]
 async fn echo(data: actix_web::Result<Bytes>) -> Result<Sse, Answer> {
-    let data = data.map_err(unread)?;
+    let data = data.map_err(|error| unread(&error))?;
     Ok(Sse::new(demo_shared::echo(&data)?))
 }
 
@@ -157,7 +157,7 @@ async fn no_route(request: HttpRequest) -> Answer {
 }
 
 /// Why a body was not read, in the demo's words.
-fn unread(error: actix_web::Error) -> Answer {
+fn unread(error: &actix_web::Error) -> Answer {
     Answer(match error.as_response_error().status_code() {
         StatusCode::PAYLOAD_TOO_LARGE => Reply::too_large(),
         _ => Reply::unreadable_body(),

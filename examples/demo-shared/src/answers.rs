@@ -81,8 +81,8 @@ impl Demo {
             .key(client.to_string()))
     }
 
-    /// `POST /publish/{topic}?event=NAME`. An empty name, which an empty field of a form sends, is
-    /// none: the event is named after its topic.
+    /// `POST /publish/{topic}?event=NAME`. Without `event` the event is named after its topic; an
+    /// empty name is none, and such an event a page's `onmessage` sees.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Demo {
     /// if the broadcaster does not take it.
     pub async fn publish(&self, topic: &str, query: &str, data: &[u8]) -> Result<Reply, Reply> {
         let query = Query::parse(query, &["event"])?;
-        let event = query.text("event")?.filter(|name| !name.is_empty());
+        let event = query.text("event")?;
         let Ok(data) = std::str::from_utf8(data) else {
             return Err(Reply::error(400, "an event's data is UTF-8"));
         };

@@ -28,5 +28,17 @@ pub(crate) fn behind(builder: Builder, flags: &Flags) -> io::Result<Builder> {
             directory.display()
         ));
     }
+    if let Some((url, stream)) = flags.redis() {
+        #[cfg(feature = "redis")]
+        {
+            let history = fanfare::redis::RedisHistory::builder(url).stream(stream);
+            let history = history.retention(retention(flags)).build();
+            return Ok(builder.backend(history.map_err(io::Error::other)?));
+        }
+        #[cfg(not(feature = "redis"))]
+        Flags::refuse(&format!(
+            "this demo does not know Redis, and so not {stream} at {url}: build it with `--features redis`"
+        ));
+    }
     Ok(builder)
 }

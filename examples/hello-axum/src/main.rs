@@ -31,7 +31,8 @@ async fn serve(
     let app = Router::new()
         .route("/prices", get(prices).post(quote))
         .with_state(hub.clone());
-    let server = axum::serve(listener, app).with_graceful_shutdown(hub.close_when(end));
+    let server = fanfare::axum::serve(listener, app.into_make_service())
+        .with_graceful_shutdown(hub.close_when(end));
     hub.serve(server, Duration::from_secs(1)).await
 }
 

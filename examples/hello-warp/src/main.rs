@@ -40,13 +40,8 @@ async fn serve(
         .and(warp::body::content_length_limit(1 << 16))
         .and(warp::body::bytes())
         .then(quote);
-    let server = warp::serve(prices.or(quotes))
-        .incoming(listener)
-        .graceful(hub.close_when(end));
-    let server = async {
-        server.run().await;
-        Ok(())
-    };
+    let server = fanfare::warp::serve(listener, warp::service(prices.or(quotes)))
+        .with_graceful_shutdown(hub.close_when(end));
     hub.serve(server, Duration::from_secs(1)).await
 }
 

@@ -22,7 +22,8 @@ use futures_core::Stream;
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let listener = fanfare::axum::bind("127.0.0.1:3000").await?;
-    axum::serve(listener, app(Duration::from_secs(1))).await
+    let app = app(Duration::from_secs(1));
+    fanfare::axum::serve(listener, app.into_make_service()).await
 }
 
 fn app(every: Duration) -> Router {

@@ -23,7 +23,7 @@ use serde::Serialize;
 async fn main() -> io::Result<()> {
     let hub = Broadcaster::builder().history(1_000).build();
     let listener = fanfare::axum::bind("127.0.0.1:3000").await?;
-    let server = axum::serve(listener, app(Poll::new(hub.clone())))
+    let server = fanfare::axum::serve(listener, app(Poll::new(hub.clone())).into_make_service())
         .with_graceful_shutdown(hub.close_when(fanfare::signal()));
     hub.serve(server, Duration::from_secs(1)).await
 }

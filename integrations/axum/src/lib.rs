@@ -46,8 +46,8 @@
 //! # }
 //! ```
 //!
-//! A client that disconnects is noticed at once, and its stream dropped; unless it had sent more
-//! than its request, which keeps hyper from reading on: then the second keep-alive fails.
+//! A client that disconnects is noticed at once, and its stream dropped. If it had sent more than
+//! its request, hyper does not read on, and it is noticed by the second keep-alive.
 //!
 //! # Compression
 //!

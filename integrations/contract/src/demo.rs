@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
 
-use crate::{Connection, Request, DEADLINE, POLL_INTERVAL};
+use crate::history::History;
+use crate::{wait_for, Connection, Request, DEADLINE, POLL_INTERVAL};
 
 /// A running demo. It is killed when this is dropped.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Demo {
     binary: PathBuf,
     flags: Vec<String>,
     process: Process,
+    /// Where its history is kept, which goes after it.
+    history: Option<History>,
 }
 
 /// What a process holds.
@@ -50,13 +53,18 @@ impl Demo {
     #[track_caller]
     pub fn start(framework: &str, flags: &[&str]) -> Self {
         let binary = binary(framework);
-        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let mut flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let history = History::chosen();
+        flags.extend(history.iter().flat_map(History::flags));
         let process = Process::start(&binary, 0, &flags);
-        Self {
+        let demo = Self {
             binary,
             flags,
             process,
-        }
+            history,
+        };
+        demo.wait_until_ready();
+        demo
     }
 
     /// Runs the demo of a framework with flags that it refuses. Returns its exit status and what it
@@ -101,6 +109,17 @@ impl Demo {
             .expect("the demo is our child");
         assert!(exited.is_some(), "the demo is still running");
         self.process = Process::start(&self.binary, self.addr().port(), &self.flags);
+        self.wait_until_ready();
+    }
+
+    /// A history elsewhere is there a moment after the demo listens.
+    #[track_caller]
+    fn wait_until_ready(&self) {
+        if self.history.is_some() {
+            wait_for("the history", || {
+                (self.stats()["backend"]["ready"] == true).then_some(())
+            });
+        }
     }
 
     /// Where it listens.

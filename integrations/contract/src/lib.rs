@@ -13,6 +13,7 @@ mod browser;
 mod clients;
 mod demo;
 mod events;
+mod history;
 mod http;
 #[cfg(feature = "tls")]
 mod http2;

@@ -44,8 +44,8 @@
 //! brings a listener that does the first two: `fanfare_hyper::tokio::bind`.
 //!
 //! A client that disconnects is noticed at once, and its stream dropped, as long as
-//! `http1::Builder::half_close` stays off, which is the default; unless it had sent more than its
-//! request, which keeps hyper from reading on: then the second keep-alive fails.
+//! `http1::Builder::half_close` stays off, which is the default. If it had sent more than its
+//! request, hyper does not read on, and it is noticed by the second keep-alive.
 //!
 //! # Features
 //!

@@ -49,13 +49,17 @@ pub fn fairing(hub: Broadcaster) -> impl Fairing {
 
 /// [`fairing`] with options of your own for the connections.
 ///
-/// Rocket 0.5 binds its own listener and lets nobody reach it. On Linux (from 5.6 on) a process may
-/// duplicate its own files, and so, when Rocket begins to listen, its listener is found among them
-/// and given the options. Where that is refused, as containers do whose seccomp profile is Docker's
-/// default, and on other systems, a warning is logged and dead clients are counted until TCP gives
-/// up, a quarter of an hour after something was sent to them. Then allow `pidfd_getfd`, or put a
-/// proxy in front, or have the system give up sooner: `sysctl net.ipv4.tcp_retries2=6` is about 25
-/// seconds, for every connection.
+/// Rocket 0.5 binds its listener itself and does not give it out. On Linux, from 5.6 on, the fairing
+/// finds it among the process's own files when Rocket begins to listen, and sets the options on it.
+///
+/// Elsewhere, and where that is forbidden, as by Docker's default seccomp profile, a warning is
+/// logged, and dead clients are counted until TCP gives up, a quarter of an hour after something was
+/// sent to them. Three things help:
+///
+/// - Allow the system call `pidfd_getfd`.
+/// - Put a proxy in front.
+/// - Have the system give up sooner: with `sysctl net.ipv4.tcp_retries2=6`, after about 25 seconds,
+///   on every connection.
 ///
 /// ```
 /// use fanfare_core::Broadcaster;

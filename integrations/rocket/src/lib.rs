@@ -25,16 +25,17 @@
 //!   cleanly; Rocket would cut them. `shutdown.grace` bounds how long a client that has stopped
 //!   reading can hold up the end. Launched with [`RocketExt::launch_until`], it ends so whenever
 //!   the signal comes; Rocket's own handling of signals now and then cuts streams nevertheless.
-//! - **Clients that leave.** Rocket drops the stream of a client that has disconnected only when
-//!   it next has something to send. So the [keep-alive](fanfare_core::KeepAlive), which is on
-//!   by default, is what frees the places of idle clients: leave it on.
-//! - **Clients that die.** One that vanishes without a word is counted until TCP gives up on what
-//!   was sent to it, a quarter of an hour later. With [`fairing`] it is found within two
-//!   keep-alives, on Linux; [`fairing_with`] says how, and what to do elsewhere.
-//! - **A bound on half requests.** Rocket waits for the rest of a request's head for ever, and for the
-//!   next request: 0.5 sets hyper's `header_read_timeout` to none, and opens its socket itself, so that
-//!   nothing can stand in between. Facing strangers, put a proxy in front. At shutdown such a
-//!   client holds up the end for the grace period and `shutdown.mercy` (3 seconds) together.
+//! - **Clients that leave.** Rocket drops the stream of a client that has disconnected when it next
+//!   sends something: the next event, or the next [keep-alive](fanfare_core::KeepAlive). If the
+//!   client had sent more than its request, it is the third. So leave the keep-alive on, as it is by
+//!   default.
+//! - **Clients that die.** One that vanishes without a word is counted until TCP gives up on it, a
+//!   quarter of an hour later. With [`fairing`] it is found within two keep-alives, on Linux;
+//!   [`fairing_with`] says how, and what to do elsewhere.
+//! - **A bound on half requests.** Rocket has none: it waits for the rest of a request's head, and for
+//!   the next request, for ever. Rocket 0.5 opens its socket itself, so nothing can be put in between.
+//!   Facing strangers, put a proxy in front. At shutdown such a client holds up the end for the
+//!   grace period and `shutdown.mercy` (3 seconds) together.
 //!
 //! ```no_run
 //! # use std::future::Future;

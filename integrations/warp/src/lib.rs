@@ -50,8 +50,8 @@
 //! # }
 //! ```
 //!
-//! A client that disconnects is noticed at once, and its stream dropped; unless it had sent more
-//! than its request, which keeps hyper from reading on: then the second keep-alive fails.
+//! A client that disconnects is noticed at once, and its stream dropped. If it had sent more than
+//! its request, hyper does not read on, and it is noticed by the second keep-alive.
 //!
 //! `warp::serve` logs the end of every such connection as an error of target `warp::server`, which
 //! is nobody's: the directive `warp::server=off` of tracing-subscriber's filters leaves it out.

@@ -1,0 +1,567 @@
+//! [`Load`]: clients that verify what they are sent, and a publisher, in one event loop.
+//!
+//! Publisher and clients share a thread, since they share a processor: a thread of its own would have
+//! to wait for the other to be interrupted, at a time that nobody could tell. Here it looks between
+//! any few clients whether something is due. What was published late all the same carries the time at
+//! which it was due, and latency is counted from then.
+
+mod client;
+mod publisher;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use mio::{Events, Interest, Poll, Registry, Token};
+
+pub use client::{Subscription, Transport};
+pub use publisher::Schedule;
+
+use crate::clock::{self, MILLISECOND, SECOND};
+use crate::server;
+use crate::verify::{Fault, Published};
+use client::{Client, Turn};
+use publisher::Publisher;
+
+/// Clients and a publisher of one server.
+#[derive(Debug)]
+pub struct Load {
+    poll: Poll,
+    events: Events,
+    crowd: Crowd,
+    publisher: Publisher,
+    /// How long nothing may arrive that is still to come.
+    patience: Duration,
+}
+
+/// The clients.
+#[derive(Debug)]
+struct Crowd {
+    address: SocketAddr,
+    registry: Registry,
+    /// By token; `None` once it is closed.
+    clients: Vec<Option<Client>>,
+    /// Those that are to be connected when fewer are under way.
+    waiting: VecDeque<(usize, Subscription)>,
+    opening: usize,
+    /// Those who poll at fixed times, and when they do so next.
+    polls: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Those who poll and know where to begin.
+    begun: usize,
+    /// Those who read, by topic.
+    readers: Vec<u64>,
+    published: Published,
+    tally: Tally,
+    buffer: Vec<u8>,
+    /// Closed and connected again as soon as they have caught up.
+    churns: bool,
+    caught_up: Vec<usize>,
+}
+
+/// What has been counted since the last [`Load::measure`].
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// Deliveries that those who read must have.
+    pub expected: u64,
+    /// Those they had.
+    pub received: u64,
+    /// Those that a gap event said are gone.
+    pub skipped: u64,
+    /// Gap events.
+    pub gaps: u64,
+    /// Events published.
+    pub published: u64,
+    /// Bytes, as [`Figure::BytesPerEvent`](crate::figures::Figure::BytesPerEvent) counts them.
+    pub bytes: u64,
+    /// Requests of those who poll.
+    pub requests: u64,
+    /// Connections that had caught up and were closed.
+    pub churned: u64,
+    /// From due until read, in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// What publishing took, as the server says, in nanoseconds.
+    pub publish: Histogram<u64>,
+    began: u64,
+    idle: u64,
+}
+
+impl Tally {
+    fn new() -> Result<Self, Failure> {
+        // From a microsecond, or ten nanoseconds, to a minute.
+        let histogram = |low| Histogram::new_with_bounds(low, 60 * SECOND, 3);
+        let failure = |error: hdrhistogram::CreationError| io::Error::other(error);
+        Ok(Self {
+            expected: 0,
+            received: 0,
+            skipped: 0,
+            gaps: 0,
+            published: 0,
+            bytes: 0,
+            requests: 0,
+            churned: 0,
+            latency: histogram(1_000).map_err(failure)?,
+            publish: histogram(10).map_err(failure)?,
+            began: clock::now(),
+            idle: 0,
+        })
+    }
+
+    fn is_settled(&self) -> bool {
+        self.received + self.skipped == self.expected
+    }
+
+    /// Seconds since the last [`Load::measure`].
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        (clock::now() - self.began) as f64 / SECOND as f64
+    }
+
+    /// The share of that time, in percent, in which the load did not wait.
+    #[must_use]
+    pub fn busy(&self) -> f64 {
+        let elapsed = (clock::now() - self.began).max(1);
+        100.0 - 100.0 * self.idle as f64 / elapsed as f64
+    }
+}
+
+/// Why a run has no figures.
+#[derive(Debug)]
+pub enum Failure {
+    /// The server broke the promise to one client.
+    Client {
+        /// Which, from 0.
+        client: usize,
+        /// How.
+        fault: Fault,
+    },
+    /// Publishing failed.
+    Publisher(String),
+    /// The server did not come to serve, or went away.
+    Server(String),
+    /// The network failed, or the machine.
+    Io(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client { client, fault } => write!(f, "client {client}: {fault}"),
+            Self::Publisher(what) => write!(f, "publisher: {what}"),
+            Self::Server(what) => write!(f, "server: {what}"),
+            Self::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl Error for Failure {}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The client is named by whoever knows it.
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Client { client: 0, fault }
+    }
+}
+
+const PUBLISHER: Token = Token(usize::MAX);
+
+/// So many connections are under way at once: fewer than any server's backlog.
+const OPENING: usize = 100;
+
+/// How often those who poll do so.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Load {
+    /// A publisher's connection to a server, and no clients yet.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached.
+    pub fn new(address: SocketAddr, topics: u32) -> Result<Self, Failure> {
+        let poll = Poll::new()?;
+        let mut publisher = Publisher::connect(address)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry()
+            .register(&mut publisher.stream, PUBLISHER, interest)?;
+        let crowd = Crowd {
+            address,
+            registry: poll.registry().try_clone()?,
+            clients: Vec::new(),
+            waiting: VecDeque::new(),
+            opening: 0,
+            polls: BinaryHeap::new(),
+            begun: 0,
+            readers: vec![0; topics as usize],
+            published: Published::new(topics as usize),
+            tally: Tally::new()?,
+            buffer: vec![0; 128 * 1024],
+            churns: false,
+            caught_up: Vec::new(),
+        };
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(1024),
+            crowd,
+            publisher,
+            patience: Duration::from_secs(20),
+        })
+    }
+
+    /// Connects clients, and waits until the server counts them all.
+    ///
+    /// # Errors
+    ///
+    /// A connection fails, or the server does not count them.
+    pub fn subscribe(
+        &mut self,
+        subscriptions: impl IntoIterator<Item = Subscription>,
+    ) -> Result<(), Failure> {
+        self.open(subscriptions);
+        let all = self.crowd.clients.len();
+        let begin = clock::now();
+        while self.crowd.opening + self.crowd.waiting.len() > 0 {
+            self.turn(None)?;
+            self.give_up_after(begin, "takes no more connections")?;
+        }
+        let streams = |client: &&Client| client.subscription.transport.is_stream();
+        let streams = self.crowd.clients.iter().flatten().filter(streams).count();
+        loop {
+            // Those who poll must have learnt where to begin. Whether they are counted while they wait
+            // for an answer is up to the server.
+            let has_begun = self.crowd.begun == all - streams;
+            let counts = || server::subscribers(self.crowd.address);
+            if has_begun && (streams == 0 || counts()? == streams) {
+                return Ok(());
+            }
+            self.turn(Some(clock::now() + 2 * MILLISECOND))?;
+            self.give_up_after(begin, "does not count all subscribers")?;
+        }
+    }
+
+    /// Begins to connect clients. Those with a place in the past are to be sent what follows it.
+    pub fn open(&mut self, subscriptions: impl IntoIterator<Item = Subscription>) {
+        for subscription in subscriptions {
+            let crowd = &mut self.crowd;
+            if subscription.reads {
+                for &topic in &subscription.topics {
+                    crowd.readers[topic as usize] += 1;
+                }
+                crowd.tally.expected += to_catch_up(&crowd.published, &subscription);
+            }
+            crowd.waiting.push_back((crowd.clients.len(), subscription));
+            crowd.clients.push(None);
+        }
+    }
+
+    /// Publishes by a schedule, and waits until everybody has what is due to them.
+    ///
+    /// # Errors
+    ///
+    /// The server has lost something, sent it twice, or sent what nobody published.
+    pub fn publish(&mut self, schedule: Schedule) -> Result<(), Failure> {
+        self.publisher.begin(schedule, clock::now());
+        self.settle()
+    }
+
+    /// Waits until everything that is to be published has been, and everybody has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn settle(&mut self) -> Result<(), Failure> {
+        let mut progress = (0, 0, 0);
+        let mut since = clock::now();
+        while !self.publisher.is_done() || !self.crowd.tally.is_settled() {
+            self.turn(Some(clock::now() + 100 * MILLISECOND))?;
+            let tally = &self.crowd.tally;
+            let latest = (tally.received, tally.skipped, tally.published);
+            if latest != progress {
+                (progress, since) = (latest, clock::now());
+            } else if clock::now() - since > nanos(self.patience) {
+                return Err(self.crowd.missing());
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects so many clients of the same kind again and again: each is closed when it has caught
+    /// up, and another takes its place.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn churn(
+        &mut self,
+        at_once: usize,
+        subscription: &Subscription,
+        time: Duration,
+    ) -> Result<(), Failure> {
+        self.crowd.churns = true;
+        self.open(std::iter::repeat_n(subscription.clone(), at_once));
+        let end = clock::now() + nanos(time);
+        while clock::now() < end {
+            self.turn(Some(end))?;
+        }
+        self.crowd.churns = false;
+        self.settle()
+    }
+
+    /// Begins to count anew. Everything has settled.
+    ///
+    /// # Errors
+    ///
+    /// None that is to be expected.
+    pub fn measure(&mut self) -> Result<(), Failure> {
+        self.crowd.tally = Tally::new()?;
+        Ok(())
+    }
+
+    /// What has been counted.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.crowd.tally
+    }
+
+    /// The newest event of a topic.
+    #[must_use]
+    pub fn newest(&self, topic: u32) -> u64 {
+        self.crowd.published.newest(topic)
+    }
+
+    /// The id of the first event that a client has had.
+    #[must_use]
+    pub fn first_id(&self, client: usize) -> Option<String> {
+        self.crowd.clients.get(client)?.as_ref()?.first_id.clone()
+    }
+
+    /// Closes all clients.
+    pub fn close(&mut self) {
+        let crowd = &mut self.crowd;
+        crowd.clients.clear();
+        crowd.polls.clear();
+        crowd.begun = 0;
+        crowd.readers.fill(0);
+    }
+
+    /// Publishes now and then until the server has noticed that all clients are gone: some servers
+    /// notice when they next send.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub fn wait_until_all_are_gone(&mut self, schedule: Schedule) -> Result<(), Failure> {
+        let begin = clock::now();
+        while server::subscribers(self.crowd.address)? > 0 {
+            self.publish(schedule)?;
+            self.give_up_after(begin, "counts subscribers that are gone")?;
+        }
+        Ok(())
+    }
+
+    fn give_up_after(&self, begin: u64, what: &str) -> Result<(), Failure> {
+        if clock::now() - begin > nanos(self.patience) {
+            return Err(Failure::Server(what.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Waits for something to do, at most until then, and does it.
+    fn turn(&mut self, until: Option<u64>) -> Result<(), Failure> {
+        self.crowd.open_more()?;
+        let due = [until, self.publisher.due(), self.crowd.next_poll()];
+        let begin = clock::now();
+        let timeout = due.into_iter().flatten().min().map(|due| {
+            // The system waits for whole milliseconds. The last of them is spent looking, since one
+            // more would be counted as the server's latency.
+            Duration::from_millis(due.saturating_sub(begin) / MILLISECOND)
+        });
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+            _ => {}
+        }
+        self.crowd.tally.idle += clock::now() - begin;
+        for (index, event) in self.events.iter().enumerate() {
+            if event.token() == PUBLISHER {
+                self.publisher.ready(&mut self.crowd.tally)?;
+            } else {
+                self.crowd.ready(event.token().0)?;
+            }
+            if index % 32 == 31 {
+                self.crowd.publish_due(&mut self.publisher)?;
+            }
+        }
+        self.crowd.publish_due(&mut self.publisher)?;
+        self.crowd.poll_due()?;
+        self.crowd.replace_caught_up();
+        Ok(())
+    }
+}
+
+impl Transport {
+    /// Whether the server has a subscriber as long as the client is connected.
+    fn is_stream(self) -> bool {
+        matches!(self, Self::EventStream | Self::WebSocket)
+    }
+}
+
+impl Crowd {
+    /// Begins to connect those who wait for it.
+    fn open_more(&mut self) -> Result<(), Failure> {
+        while self.opening < OPENING {
+            let Some((index, subscription)) = self.waiting.pop_front() else {
+                break;
+            };
+            let mut client = Client::connect(self.address, subscription, &self.published)?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.registry
+                .register(&mut client.stream, Token(index), interest)?;
+            self.clients[index] = Some(client);
+            self.opening += 1;
+        }
+        Ok(())
+    }
+
+    /// Lets a client do what it can.
+    fn ready(&mut self, index: usize) -> Result<(), Failure> {
+        let all = self.clients.len() as u64;
+        let Some(Some(client)) = self.clients.get_mut(index) else {
+            return Ok(());
+        };
+        let before = self.tally.received;
+        let turn = client
+            .ready(&mut self.buffer, &mut self.tally, &self.published)
+            .map_err(|failure| named(failure, index))?;
+        let is_first_answer = turn == Turn::Begun;
+        match (turn, client.subscription.transport) {
+            (Turn::Opened, _) => self.opening -= 1,
+            (Turn::Begun, Transport::Poll) => {
+                // Spread over the interval, as clients that do not know of each other are.
+                let share = nanos(POLL_INTERVAL) * index as u64 / all;
+                self.polls.push(Reverse((clock::now() + share, index)));
+            }
+            (Turn::Begun | Turn::Answered, Transport::LongPoll) => {
+                client
+                    .ask_again(&mut self.tally)
+                    .map_err(|failure| named(failure, index))?;
+            }
+            _ => {}
+        }
+        self.begun += usize::from(is_first_answer);
+        if self.churns && self.tally.received > before {
+            let is_caught_up = |(topic, next)| next > self.published.newest(topic);
+            if client.reader.next().all(is_caught_up) {
+                self.caught_up.push(index);
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_due(&mut self, publisher: &mut Publisher) -> Result<(), Failure> {
+        let (published, tally) = (&mut self.published, &mut self.tally);
+        publisher.publish_due(clock::now(), published, &self.readers, tally)
+    }
+
+    fn next_poll(&self) -> Option<u64> {
+        self.polls.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Lets those poll for whom it is time.
+    fn poll_due(&mut self) -> Result<(), Failure> {
+        let now = clock::now();
+        while let Some(&Reverse((due, index))) = self.polls.peek().filter(|next| next.0 .0 <= now) {
+            self.polls.pop();
+            self.polls
+                .push(Reverse((due + nanos(POLL_INTERVAL), index)));
+            if let Some(Some(client)) = self.clients.get_mut(index) {
+                // Who has not been answered yet leaves this time out.
+                if client.is_answered() {
+                    client
+                        .ask_again(&mut self.tally)
+                        .map_err(|failure| named(failure, index))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes those who have caught up. While clients churn, others take their places.
+    fn replace_caught_up(&mut self) {
+        for index in self.caught_up.drain(..) {
+            let Some(client) = self.clients[index].take() else {
+                continue;
+            };
+            self.tally.churned += 1;
+            if self.churns {
+                self.tally.expected += to_catch_up(&self.published, &client.subscription);
+                self.waiting.push_back((index, client.subscription));
+            }
+        }
+    }
+
+    /// The first client that has not got everything.
+    fn missing(&self) -> Failure {
+        let readers = self
+            .clients
+            .iter()
+            .enumerate()
+            .filter_map(|(index, client)| {
+                let client = client.as_ref()?;
+                client.subscription.reads.then_some((index, client))
+            });
+        for (index, client) in readers {
+            let is_behind = |&(topic, next): &(u32, u64)| next <= self.published.newest(topic);
+            if let Some((topic, expected)) = client.reader.next().find(is_behind) {
+                let Tally {
+                    expected: all,
+                    received,
+                    skipped,
+                    ..
+                } = &self.tally;
+                let missing = all - received - skipped;
+                let fault = Fault::Missing {
+                    topic,
+                    expected,
+                    missing,
+                };
+                return Failure::Client {
+                    client: index,
+                    fault,
+                };
+            }
+        }
+        Failure::Publisher("a publish was not answered".to_owned())
+    }
+}
+
+/// How many events a client must be sent that have been published.
+fn to_catch_up(published: &Published, subscription: &Subscription) -> u64 {
+    let Some((_, number)) = subscription.after else {
+        return 0;
+    };
+    let missed = |&topic: &u32| published.newest(topic) - number;
+    subscription.topics.iter().map(missed).sum()
+}
+
+fn named(failure: Failure, index: usize) -> Failure {
+    match failure {
+        Failure::Client { fault, .. } => Failure::Client {
+            client: index,
+            fault,
+        },
+        other => other,
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,98 @@
+//! From what was counted to figures.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::figures::Figure;
+use crate::load::{Failure, Load, Tally};
+use crate::proc::Cpu;
+use crate::server::Process;
+
+/// What one round of one server has measured.
+pub type Sample = BTreeMap<Figure, f64>;
+
+/// A stretch of time in which a server did something that is measured.
+#[derive(Debug)]
+pub struct Stretch {
+    /// What the server used.
+    pub cpu: Cpu,
+    /// What the load counted.
+    pub tally: Tally,
+    /// How long it took.
+    pub seconds: f64,
+    /// The share of that in which the load was busy, in percent.
+    pub busy: f64,
+}
+
+impl Stretch {
+    /// Measures what `work` does. Before and after it everything has settled.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, or the server has ended.
+    pub fn of(
+        process: &Process,
+        load: &mut Load,
+        work: impl FnOnce(&mut Load) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        load.measure()?;
+        let before = process.cpu()?;
+        work(load)?;
+        let (seconds, busy) = (load.tally().seconds(), load.tally().busy());
+        Ok(Self {
+            cpu: process.cpu()?.since(&before),
+            tally: load.tally().clone(),
+            seconds,
+            busy,
+        })
+    }
+
+    /// What a delivery costs, how long it takes, and how many bytes it has.
+    #[must_use]
+    pub fn deliveries(&self) -> Sample {
+        let deliveries = self.tally.received as f64;
+        let seconds = self.cpu.total.as_secs_f64();
+        let mut sample = Sample::from([
+            (Figure::CpuPerDelivery, seconds * 1e6 / deliveries),
+            (Figure::DeliveriesPerCpuSecond, deliveries / seconds),
+            (Figure::BytesPerEvent, self.tally.bytes as f64 / deliveries),
+            (Figure::Gaps, self.tally.gaps as f64),
+            (Figure::LoadBusy, self.busy),
+        ]);
+        if let Some(user) = self.cpu.user_share() {
+            let all = seconds * 1e6 / deliveries;
+            sample.insert(Figure::UserPerDelivery, all * user);
+            sample.insert(Figure::SystemPerDelivery, all * (1.0 - user));
+        }
+        sample.extend(self.latency());
+        sample
+    }
+
+    /// The latency alone.
+    #[must_use]
+    pub fn latency(&self) -> Sample {
+        let latency = &self.tally.latency;
+        Sample::from([
+            (Figure::LatencyP50, quantile(latency, 0.5)),
+            (Figure::LatencyP90, quantile(latency, 0.9)),
+            (Figure::LatencyP99, quantile(latency, 0.99)),
+            (Figure::LatencyMax, latency.max() as f64 / 1e3),
+        ])
+    }
+
+    /// What publishing took.
+    #[must_use]
+    pub fn publishing(&self) -> Sample {
+        let publish = &self.tally.publish;
+        Sample::from([
+            (Figure::PublishP50, quantile(publish, 0.5)),
+            (Figure::PublishP99, quantile(publish, 0.99)),
+        ])
+    }
+}
+
+/// Of nanoseconds, in microseconds.
+fn quantile(nanos: &Histogram<u64>, quantile: f64) -> f64 {
+    nanos.value_at_quantile(quantile) as f64 / 1e3
+}

@@ -1,0 +1,123 @@
+//! The scenarios, one file each, and what they have in common.
+
+mod burst;
+mod churn;
+mod fan_out;
+mod idle;
+mod publish;
+mod resume_storm;
+mod slow_tenth;
+mod steady;
+mod topics;
+mod transports;
+
+use std::collections::BTreeMap;
+
+use crate::figures::Pinned;
+use crate::load::Failure;
+use crate::measure::Sample;
+use crate::server::{Contender, Process, Settings};
+
+/// The same work for several servers.
+pub trait Scenario {
+    /// What selects it.
+    fn name(&self) -> String;
+
+    /// What is done, in a sentence or two for readers of the report.
+    fn description(&self) -> String;
+
+    /// The numbers that define it.
+    fn parameters(&self) -> BTreeMap<String, u64>;
+
+    /// Whether the short run has it.
+    fn is_quick(&self) -> bool {
+        true
+    }
+
+    /// Who takes part.
+    fn servers(&self, all: &[Contender]) -> Vec<Contender> {
+        all.to_vec()
+    }
+
+    /// One round of one server, in a process of its own.
+    ///
+    /// # Errors
+    ///
+    /// The server has broken its promise; then there are no figures.
+    fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure>;
+}
+
+/// The circumstances of a round.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Where server and load run.
+    pub pinned: Option<Pinned>,
+    /// Whether system calls are to be counted in it as well, once all else is measured.
+    pub traces: bool,
+}
+
+impl Round {
+    /// Starts a server of one worker.
+    fn start(self, contender: &Contender, history: usize) -> Result<Process, Failure> {
+        let settings = Settings {
+            workers: 1,
+            history,
+            pinned: self.pinned,
+            shares: false,
+        };
+        Process::start(contender, settings)
+    }
+}
+
+/// How large the scenarios are.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    /// Whether it is the short run.
+    pub quick: bool,
+    /// So many clients, whatever a scenario has.
+    pub clients: Option<usize>,
+}
+
+impl Scale {
+    fn clients(self, full: usize, quick: usize) -> usize {
+        self.clients.unwrap_or(self.pick(full, quick))
+    }
+
+    fn pick<T>(self, full: T, quick: T) -> T {
+        if self.quick {
+            quick
+        } else {
+            full
+        }
+    }
+}
+
+/// All scenarios, in the order of the report.
+#[must_use]
+pub fn all(scale: Scale) -> Vec<Box<dyn Scenario>> {
+    let mut all: Vec<Box<dyn Scenario>> = vec![Box::new(steady::scenario(scale))];
+    for events in [20, 100] {
+        all.push(Box::new(burst::scenario(scale, events)));
+    }
+    for idle in idle::scenarios(scale) {
+        all.push(Box::new(idle));
+    }
+    all.push(Box::new(resume_storm::ResumeStorm::new(scale)));
+    for slow in slow_tenth::scenarios(scale) {
+        all.push(Box::new(slow));
+    }
+    all.push(Box::new(churn::Churn::new(scale)));
+    for publish in publish::scenarios(scale) {
+        all.push(Box::new(publish));
+    }
+    all.push(Box::new(topics::Topics::new(scale)));
+    all.push(Box::new(transports::Transports::new(scale)));
+    all
+}
+
+/// Parameters by name.
+fn parameters<const N: usize>(list: [(&str, usize); N]) -> BTreeMap<String, u64> {
+    list.into_iter()
+        .map(|(name, value)| (name.to_owned(), value as u64))
+        .collect()
+}

@@ -1,0 +1,12 @@
+//! The server's interface, over real sockets.
+
+#![forbid(unsafe_code)]
+
+use bench_server_check::{check, usual};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_bench-server-floor");
+
+#[test]
+fn the_floor() {
+    check(BINARY, "floor", usual);
+}
