@@ -2,8 +2,9 @@
 //! 64, to one topic and to 100; and a page of 1,000 records.
 //!
 //! Not criterion's: a publish waits for the server, so that what counts is how many go into one call.
-//! The bare loop adds to one stream, cut at about as many records, in pipelines of as many events as
-//! there are publishers: no order over topics, no gaps, no keys.
+//! The bare loop adds to one stream, cut at about 10,000 records, in pipelines of as many events as
+//! there are publishers: no topics, no gaps, no keys. A second one adds each event to a stream of its
+//! topic as well, cut at as many records as the history retains.
 //!
 //! It starts a `redis-server` of its own, without persistence.
 
@@ -22,17 +23,25 @@ use futures_lite::future::block_on;
 const RUN: Duration = Duration::from_secs(3);
 const RECORDS: usize = 1_000;
 
+/// What is read: in a log with more than that.
+const PAGE: usize = 800;
+
 fn main() {
     let server = Server::start();
     for publishers in [1, 64] {
-        let bare = bare(&server, publishers);
+        let bare_log = bare(&server, publishers, &[]);
         for topics in [1, 100] {
-            let history = open(&server, &format!("{publishers}x{topics}"));
-            let (rate, p50, p99) = publish(&history, publishers, &named(topics));
+            let topics = named(topics);
+            let bare_topics = bare(&server, publishers, &topics);
+            let history = open(&server, &format!("{publishers}x{}", topics.len()));
+            let (rate, p50, p99) = publish(&history, publishers, &topics);
             println!(
-                "{publishers:>2} publishers, {topics:>3} topics: {rate:.0}/s, p50 {p50:.0?}, \
-                 p99 {p99:.0?}; bare loop {bare:.0}/s; {:.2}",
-                rate / bare
+                "{publishers:>2} publishers, {:>3} topics: {rate:.0}/s, p50 {p50:.0?}, \
+                 p99 {p99:.0?}; bare loop {bare_log:.0}/s, {:.2}; with topics {bare_topics:.0}/s, \
+                 {:.2}",
+                topics.len(),
+                rate / bare_log,
+                rate / bare_topics
             );
         }
     }
@@ -49,16 +58,13 @@ fn main() {
         let mut took: Vec<_> = (0..100)
             .map(|_| {
                 let start = Instant::now();
-                let page = block_on(history.replay(&topics, &LastEventId::none(), 1_000));
-                assert!(page.expect("read").records.len() >= 999);
-                start.elapsed()
+                let page = block_on(history.replay(&topics, &LastEventId::none(), PAGE));
+                (start.elapsed(), page.expect("read").records.len())
             })
             .collect();
         took.sort_unstable();
-        println!(
-            "a page of 1,000, {what}: p50 {:.2?}, p99 {:.2?}",
-            took[50], took[99]
-        );
+        let ((p50, records), (p99, _)) = (took[50], took[99]);
+        println!("a page, {what}: {records} records, p50 {p50:.2?}, p99 {p99:.2?}");
     }
 }
 
@@ -112,25 +118,28 @@ fn publish(
 }
 
 /// Events per second.
-fn bare(server: &Server, group: usize) -> f64 {
+fn bare(server: &Server, group: usize, topics: &[Topic]) -> f64 {
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut connection = client.get_connection().expect("a connection");
     let block = format!("data: {TEXT}\n\n");
     let (start, mut stored) = (Instant::now(), 0);
+    let mut in_turn = topics.iter().cycle();
     while start.elapsed() < RUN {
         let mut pipeline = redis::pipe();
         for _ in 0..group {
-            let command = pipeline.cmd("XADD").arg("bare").arg("MAXLEN").arg("~");
-            command
-                .arg(10_000)
-                .arg("*")
-                .arg("t")
-                .arg("quotes")
-                .arg("b")
+            let add = pipeline.cmd("XADD").arg("bare");
+            add.arg(&["MAXLEN", "~", "10000", "*", "t", "quotes", "b"])
                 .arg(&block);
+            if let Some(topic) = in_turn.next() {
+                let add = pipeline.cmd("XADD").arg(topic.as_str());
+                add.arg(&["MAXLEN", "="])
+                    .arg(RECORDS)
+                    .arg(&["*", "b"])
+                    .arg(&block);
+            }
         }
-        let ids: Vec<String> = pipeline.query(&mut connection).expect("stored");
-        stored += ids.len();
+        let _: Vec<String> = pipeline.query(&mut connection).expect("stored");
+        stored += group;
     }
     stored as f64 / start.elapsed().as_secs_f64()
 }

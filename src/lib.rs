@@ -42,8 +42,8 @@
 //! | `hyper` | [`hyper`]: the same for hyper 1 and all that is built on `http` 1 | no |
 //! | `json` | [`Event::json`] | no |
 //! | `redb` | [`redb`]: a history in a directory, which outlives the process, from Rust 1.90 | no |
-//! | `redis` | [`redis`]: a history in Redis Streams, which any number of processes share | no |
-//! | `redis-tls` | the same with `rediss://` URLs | no |
+//! | `redis` | [`redis`]: a history in Redis Streams, which many processes share, from Rust 1.88 | no |
+//! | `redis-tls` | the same at `rediss://` URLs | no |
 //! | `rocket` | [`rocket`]: `Sse` and `LastEventId` for Rocket 0.5, from Rust 1.89 | no |
 //! | `signal` | [`signal`], the future of SIGINT and SIGTERM on any runtime | yes |
 //! | `smol` | [`hyper::smol`]: hyper's I/O, timer and accept loop on smol | no |
@@ -92,7 +92,7 @@ pub use fanfare_warp as warp;
 #[doc(inline)]
 pub use fanfare_redb as redb;
 
-/// Redis: a history that any number of processes share.
+/// Redis Streams: a history that many processes share.
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 #[doc(inline)]

@@ -2,7 +2,7 @@
 //! caller.
 
 use std::error::Error;
-use std::{fmt, io};
+use std::fmt;
 
 use fanfare_core::history::HistoryError;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -48,7 +48,7 @@ impl Fault {
     pub(crate) fn of_text(text: &str) -> Self {
         // Redis 6 puts the command's own error into the middle of the script's.
         let has = |code: &str| {
-            let mut words = text.split([' ', '-', ':']);
+            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
             words.any(|word| word == code)
         };
         let kind = if REFUSALS.iter().any(|code| has(code)) {
@@ -94,7 +94,7 @@ impl Fault {
     }
 }
 
-/// What servers say that cannot now.
+/// What servers say that cannot now; `max` is the beginning of "max number of clients reached".
 const REFUSALS: [&str; 12] = [
     "OOM",
     "LOADING",
@@ -112,12 +112,8 @@ const REFUSALS: [&str; 12] = [
 
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
-        let is_of_certificate = || {
-            let source = error
-                .source()
-                .and_then(|source| source.downcast_ref::<io::Error>());
-            source.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
-        };
+        // The client tells what TLS says as text only.
+        let is_of_certificate = || error.to_string().contains("certificate");
         let kind = match error.kind() {
             ErrorKind::Io if is_of_certificate() => Kind::Failed,
             ErrorKind::Io | ErrorKind::Parse => Kind::Broken,

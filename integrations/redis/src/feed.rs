@@ -140,6 +140,8 @@ impl Feed {
         recent.last = id;
         recent.starts += 1;
         recent.start = id;
+        // At once: a tail that has said where it starts would find the server away once more.
+        recent.away = None;
         Self::wake(recent);
     }
 
@@ -217,6 +219,9 @@ impl Feed {
         if recent.starts > 0 && follower.place < recent.base {
             return Found::Behind;
         }
+        if recent.away.is_none() && follower.said_away && !recent.is_closed {
+            return Found::Back;
+        }
         let from = recent.records.partition_point(|r| r.id() <= follower.place);
         let records: Vec<_> = recent.records.range(from..).take(limit).cloned().collect();
         if !records.is_empty() {
@@ -225,7 +230,6 @@ impl Feed {
         match &recent.away {
             _ if recent.is_closed => Found::Closed,
             Some(fault) if !follower.said_away => Found::Away(fault.clone()),
-            None if follower.said_away => Found::Back,
             _ => {
                 recent.wakers.insert(follower.key, waker.clone());
                 Found::Nothing

@@ -1,4 +1,70 @@
-//! A history for [fanfare](https://docs.rs/fanfare) in Redis Streams.
+//! A history for [fanfare](https://docs.rs/fanfare) in Redis Streams: any number of processes are one.
+//! Publish anywhere, subscribe anywhere, resume anywhere.
+//!
+//! ```no_run
+//! use fanfare_core::history::Retention;
+//! use fanfare_core::Broadcaster;
+//! use fanfare_redis::RedisHistory;
+//!
+//! let history = RedisHistory::builder("redis://user:password@localhost:6379")
+//!     .stream("prices")
+//!     .retention(Retention::new().records(10_000))
+//!     .build()?;
+//! let hub = Broadcaster::builder().backend(history).build();
+//! # let _ = hub;
+//! # Ok::<(), fanfare_redis::OpenError>(())
+//! ```
+//!
+//! # Threads
+//!
+//! It runs on any runtime, since it has threads of its own, each with a connection: one stores, many
+//! events at once; one reads pages; one, from the first tail on, reads what is new for all tails.
+//! [`Builder::build`] does not wait for the server: they connect by themselves, and again, with growing
+//! pauses that chance shortens.
+//!
+//! # What is where
+//!
+//! Of a log that is called `s`:
+//!
+//! | key | what |
+//! |---|---|
+//! | `{s}:log` | a stream: the newest 10,000 records or 16 MiB of all topics, in the one order; what tails read |
+//! | `{s}:t:TOPIC` | a stream per topic: all that is retained of it, at the same ids |
+//! | `{s}:topics` | a sorted set: the topics by the time of their newest record |
+//! | `{s}:state` | a hash: of each topic the newest id, the newest evicted one, its size |
+//! | `{s}:meta` | a hash: where this life of the log began, its newest id, where something may be lost |
+//! | `{s}:k:KEY` | the id of an append with a key, for ten minutes |
+//!
+//! One script stores a batch in all of them or in none. An id is the stream's own: milliseconds of the
+//! server's clock and a number. Should the clock go back, ids go on.
+//!
+//! A topic of at least 64 records is cut by an eighth when it is full; a smaller one, and bytes, exactly.
+//! Where age is limited, a client that follows patterns and stopped before that age is told of a gap even
+//! if nothing of its topics was evicted.
+//!
+//! # What the operator decides
+//!
+//! - `maxmemory-policy noeviction`: another policy may remove a topic's records behind our back. A full
+//!   server then refuses to store, as [`HistoryError::Unavailable`].
+//! - `appendonly yes`, `appendfsync always`: what was answered outlives a kill, and nobody is told of a
+//!   gap. With anything else, and after a failover, what was stored last may be lost and nobody can
+//!   tell: every client from before a restart is told so by a gap, and no id comes twice.
+//! - A user of an access control list needs the keys `~{s}:*` and `+@connection +@stream +@hash
+//!   +@sortedset +@scripting +@string +info +time +unlink +exists +pexpire`; and `+config|get`, or what
+//!   `appendfsync` says is not believed.
+//!
+//! # Which servers
+//!
+//! Tested with Redis 7.0. It needs 6.2 for its commands, and `redis://` or, with the feature `tls`,
+//! `rediss://`; trusted are the system's certificates or [those given](Builder). The first `rediss://`
+//! history installs ring as the process's cryptography if there is none.
+//!
+//! - **Cluster**: works. A log is in one hash slot, so on one node, to which the redirections of any node
+//!   lead. It does not spread one log over nodes: give each its own stream.
+//! - **Sentinel**: is not asked. A name or proxy that leads to the master works: a connection to a
+//!   replica is refused and made again.
+//! - **Replication** is asynchronous: a failover may lose what was answered, which is told as above.
+//!   `min-replicas-to-write` bounds it. A master that was cut off and goes on storing forks the log.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -64,7 +130,6 @@ impl RedisHistory {
     /// It does not block. Closing twice is harmless.
     pub fn close(&self) {
         self.appends.close();
-        self.queries.close();
         let is_fed = self.is_fed.lock().unwrap_or_else(PoisonError::into_inner);
         if *is_fed {
             self.feed.begin_close();
@@ -91,7 +156,7 @@ impl RedisHistory {
             queue: Arc::clone(&history.queries),
             retention: limits.retention,
         };
-        // None is waited for: each ends by itself when the history is closed.
+        // None is waited for: each ends by itself when the history does.
         spawn("fanfare-redis-w", || writer.run())?;
         spawn("fanfare-redis-r", || reader.run())?;
         Ok(history)
@@ -119,6 +184,8 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
 impl Drop for RedisHistory {
     fn drop(&mut self) {
         self.close();
+        // Not before: tails that are behind still read.
+        self.queries.close();
     }
 }
 
@@ -148,6 +215,9 @@ impl History for RedisHistory {
         limit: usize,
     ) -> BoxFuture<'a, Result<Page, HistoryError>> {
         Box::pin(async move {
+            if self.appends.is_closed() {
+                return Err(HistoryError::Closed);
+            }
             let (answer, answered) = oneshot::channel();
             let query = Query::Page {
                 topics: topics.clone(),

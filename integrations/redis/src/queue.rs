@@ -120,3 +120,32 @@ impl<T> Queue<T> {
         self.lock().is_closed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_full_or_closed_takes_nothing_more() {
+        let queue = Queue::new(Size {
+            count: 2,
+            bytes: 10,
+        });
+        assert_eq!(
+            queue.push('a', 100),
+            Ok(()),
+            "one has room, whatever its size"
+        );
+        assert_eq!(queue.push('b', 1), Err(NotQueued::Full), "by bytes");
+        let most = Size { count: 1, bytes: 5 };
+        assert!(matches!(queue.take(most, None), Taken::Items(items) if items == ['a']));
+        assert_eq!(queue.push('c', 1), Ok(()));
+        assert_eq!(queue.push('d', 1), Ok(()));
+        assert_eq!(queue.push('e', 1), Err(NotQueued::Full), "by count");
+        queue.close();
+        assert_eq!(queue.push('f', 1), Err(NotQueued::Closed));
+        assert!(matches!(queue.take(most, None), Taken::Items(items) if items == ['c']));
+        assert!(matches!(queue.take(most, None), Taken::Items(items) if items == ['d']));
+        assert!(matches!(queue.take(most, None), Taken::Closed));
+    }
+}

@@ -211,7 +211,7 @@ impl Reader {
             let state = text(next(&mut fields, "state")?, "state")?;
             let is_wanted = Topic::new(text(name, "topic")?).is_ok_and(|t| topics.matches(&t));
             if is_wanted {
-                let evicted = state.rsplit(' ').next().and_then(|id| id.parse().ok());
+                let evicted = state.split(' ').nth(3).and_then(|id| id.parse().ok());
                 gone = gone.max(evicted.ok_or_else(|| Fault::unexpected("evicted id"))?);
             }
         }
@@ -228,10 +228,12 @@ impl Reader {
         meta: &Meta,
         wanted: usize,
     ) -> Result<Found, Fault> {
+        // Of topics, the second is noted in which they had news.
+        let since = meta.start.major / 1_000 * 1_000;
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command
             .arg(self.connector.keys.topics())
-            .arg(meta.start.major)
+            .arg(since)
             .arg("+inf");
         let mut names = Vec::new();
         for name in list(link.ask(&command)?, "topics")? {
@@ -247,9 +249,10 @@ impl Reader {
             records: Vec::new(),
             read: meta.last,
         };
-        let share = (2 * wanted / names.len().max(1)).max(16);
+        // Of all of them together as many as there are to be.
+        let wanted = wanted.min(1 << 30) * TOPICS_AT_ONCE.min(names.len()) / names.len().max(1);
         for some in names.chunks(TOPICS_AT_ONCE) {
-            let found = self.of_topics(link, some, after, Some(meta.last), share)?;
+            let found = self.of_topics(link, some, after, Some(meta.last), wanted)?;
             all.gone = all.gone.max(found.gone);
             all.read = all.read.min(found.read);
             all.records.extend(found.records);
@@ -268,12 +271,14 @@ impl Reader {
         wanted: usize,
     ) -> Result<Found, Fault> {
         link.open()?;
+        // Of many, each may bring as many as there are to be; but not that many of each.
+        let share = (wanted.min(1 << 30) * 2 / names.len().max(1)).clamp(16, 1 << 30);
         let of_name = |name: &&str| self.connector.keys.topic(name);
         let keys: Vec<_> = names.iter().map(of_name).collect();
         let mut command = link.call(Script::Topics, &keys)?;
         command.arg(after.map(|id| id.to_string()).unwrap_or_default());
         command.arg(upto.map_or_else(|| "+".to_owned(), |id| id.to_string()));
-        command.arg(wanted.min(1 << 30)).arg(MAX_PAGE);
+        command.arg(share).arg(MAX_PAGE);
         command.arg(millis_of(self.retention.max_age())).arg(names);
 
         let mut parts = list(link.ask(&command)?, "page")?.into_iter();

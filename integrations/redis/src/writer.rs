@@ -34,7 +34,8 @@ const UNDER_WAY: usize = 2;
 /// or the log elsewhere.
 const RESENDS: u32 = 3;
 
-/// The log's own stream holds at least so much, for tails and wide pages.
+/// The log's own stream holds about so much, for tails and for pages of all topics: of older ones the
+/// topics' streams have what is retained.
 const LOG: Size = Size {
     count: 10_000,
     bytes: 16 << 20,
@@ -165,8 +166,6 @@ impl Writer {
 
         let mut command = link.call(Script::Append, &keys)?;
         let retention = &self.limits.retention;
-        let log_records = LOG.count.max(retention.max_records());
-        let log_bytes = LOG.bytes.max(retention.max_bytes());
         let whole = |number: usize| (number as u64).min(MOST);
         command
             .arg(whole(retention.max_records()))
@@ -174,7 +173,7 @@ impl Writer {
         command
             .arg(millis_of(retention.max_age()))
             .arg(whole(self.limits.topics));
-        command.arg(whole(log_records)).arg(whole(log_bytes));
+        command.arg(LOG.count).arg(LOG.bytes);
         command.arg(listed.len()).arg(&listed);
         for (pending, key) in batch.iter().zip(numbers) {
             let topic = topics.get(pending.append.topic().as_str()).copied();
@@ -230,7 +229,11 @@ struct Stored {
 impl Stored {
     fn read(value: Value) -> Result<Self, Fault> {
         let mut parts = list(value, "ids")?.into_iter();
-        let major = number(&next(&mut parts, "id")?, "id")?;
+        let major = text(next(&mut parts, "id")?, "id")?;
+        let major = major
+            .strip_suffix('-')
+            .and_then(|digits| digits.parse().ok());
+        let major = major.ok_or_else(|| Fault::unexpected("id"))?;
         let minor = number(&next(&mut parts, "id")?, "id")?;
         let mut others = HashMap::new();
         while let Some(place) = parts.next() {

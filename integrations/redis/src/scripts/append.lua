@@ -14,7 +14,7 @@ for i = 1, count do names[i] = ARGV[10 + i] end
 -- Makes room for a new topic, if the one that has been quiet for longest has nothing left.
 local function forget()
   local oldest = redis.call('ZRANGE', TOPICS, 0, 0, 'WITHSCORES')
-  if max_age == 0 or not oldest[1] or tonumber(oldest[2]) >= now - max_age then return false end
+  if max_age == 0 or not oldest[1] or tonumber(oldest[2]) >= now - max_age - 1000 then return false end
   local state = redis.call('HGET', STATE, oldest[1])
   forgotten = later(forgotten, state and parse(state) or forgotten)
   gone = later(gone, forgotten)
@@ -23,29 +23,37 @@ local function forget()
   return true
 end
 
+-- What refuses writes refuses this one, before anything is stored: a server that is full checks no
+-- script that has begun to write.
+redis.call('HSET', META, 'last', last)
+
 local topics = {}
 local room
 local states = redis.call('HMGET', STATE, unpack(names))
 for i = 1, count do
   local topic = { name = names[i], key = KEYS[4 + i] }
   if states[i] then
-    topic.last, topic.bytes, topic.base, topic.evicted = parse(states[i])
-    topic.bytes, topic.base = tonumber(topic.bytes), tonumber(topic.base)
+    -- As text where it is passed on: numbers are slow to write.
+    topic.last, topic.bytes, topic.base, topic.evicted, topic.count = parse(states[i])
+    topic.was_evicted = topic.evicted
   else
     room = room or (tonumber(ARGV[7]) - redis.call('ZCARD', TOPICS))
     if room <= 0 and forget() then room = room + 1 end
     topic.refused = room <= 0
     room = room - 1
-    topic.is_new = true
+    topic.is_new, topic.is_fresh = true, true
     -- Nothing is known of a topic that was forgotten, but that.
-    topic.last, topic.bytes, topic.base, topic.evicted = forgotten, 0, 0, forgotten
+    topic.last, topic.bytes, topic.base, topic.evicted, topic.count = forgotten, '0', '0', forgotten, '0'
+    topic.was_evicted = forgotten
   end
+  topic.was_last = topic.last
   topics[i] = topic
 end
 
 local ms, seq = split(last)
 if now > ms then ms, seq = now, -1 end
-local answers = { tostring(ms), seq + 1 }
+local prefix = string.format('%d-', ms)
+local answers = { prefix, seq + 1 }
 local touched = {}
 for i = 11 + count, #ARGV, 3 do
   local topic, block, key = topics[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]
@@ -61,19 +69,18 @@ for i = 11 + count, #ARGV, 3 do
       redis.call('UNLINK', topic.key)
       topic.is_new = false
     end
-    local id = ms .. '-' .. (seq + 1)
+    local id = prefix .. (seq + 1)
     local stored = redis.pcall('XADD', topic.key, id, 'b', block, 'p', topic.last, 'c', topic.bytes)
     if type(stored) == 'table' then
       failure = stored.err
-      local is_of_all = string.find(failure, 'OOM', 1, true) or string.find(failure, 'READONLY', 1, true)
-      if is_of_all and #touched == 0 then return stored end
     else
       redis.call('XADD', LOG, id, 't', topic.name, 'b', block, 'p', last)
       if key ~= '0' then redis.call('SET', KEYS[tonumber(key)], id, 'EX', 600) end
       seq = seq + 1
       last = id
       topic.last = id
-      topic.bytes = topic.bytes + #block
+      topic.bytes = string.format('%d', topic.bytes + #block)
+      topic.count = topic.count + 1
       bytes = bytes + #block
       if not topic.is_touched then
         topic.is_touched = true
@@ -88,10 +95,18 @@ for i = 11 + count, #ARGV, 3 do
 end
 if #touched == 0 then return answers end
 
+-- Once a second of each topic: who asks for news asks from the beginning of a second.
+local score, second = string.sub(prefix, 1, -2), string.sub(prefix, 1, -5)
 local scores, news = {}, {}
 for i = 1, #touched do
   local topic = touched[i]
-  local trimmed = redis.call('XTRIM', topic.key, 'MAXLEN', '=', max_records)
+  local trimmed = 0
+  if tonumber(topic.count) > max_records then
+    -- Of many, an eighth at once: what is cut costs the same however much it is.
+    topic.count = max_records
+    if max_records >= 64 then topic.count = max_records - math.floor(max_records / 8) end
+    trimmed = redis.call('XTRIM', topic.key, 'MAXLEN', '=', topic.count)
+  end
   if max_age > 0 then
     trimmed = trimmed + redis.call('XTRIM', topic.key, 'MINID', '=', math.max(0, now - max_age))
     -- With a quarter of slack: who reads looks at the age itself.
@@ -99,7 +114,7 @@ for i = 1, #touched do
   end
   if trimmed > 0 then
     local first = redis.call('XRANGE', topic.key, '-', '+', 'COUNT', 1)[1]
-    topic.evicted, topic.base = first[2][4], tonumber(first[2][6])
+    topic.evicted, topic.base = first[2][4], first[2][6]
   end
   while topic.bytes - topic.base > max_bytes do
     local entries = redis.call('XRANGE', topic.key, '-', '+', 'COUNT', 16)
@@ -109,15 +124,22 @@ for i = 1, #touched do
       if entry[1] == topic.last or topic.bytes - entry[2][6] <= max_bytes then break end
     end
     redis.call('XTRIM', topic.key, 'MINID', '=', keep[1])
-    topic.evicted, topic.base = keep[2][4], tonumber(keep[2][6])
+    topic.evicted, topic.base = keep[2][4], keep[2][6]
     if keep[1] == topic.last then break end
   end
-  gone = later(gone, topic.evicted)
-  scores[2 * i - 1], scores[2 * i] = ms, topic.name
+  if topic.was_evicted ~= topic.evicted then
+    gone = later(gone, topic.evicted)
+    topic.count = redis.call('XLEN', topic.key)
+  end
+  if topic.is_fresh or string.sub(topic.was_last, 1, #second) ~= second then
+    scores[#scores + 1] = score
+    scores[#scores + 1] = topic.name
+  end
   news[2 * i - 1] = topic.name
-  news[2 * i] = topic.last .. ' ' .. topic.bytes .. ' ' .. topic.base .. ' ' .. topic.evicted
+  news[2 * i] = topic.last .. ' ' .. topic.bytes .. ' ' .. topic.base .. ' ' .. topic.evicted ..
+    ' ' .. topic.count
 end
-redis.call('ZADD', TOPICS, unpack(scores))
+if #scores > 0 then redis.call('ZADD', TOPICS, unpack(scores)) end
 redis.call('HSET', STATE, unpack(news))
 
 -- The log itself is cut by whole nodes of its stream, and by bytes at every eighth of its limit.

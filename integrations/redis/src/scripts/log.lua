@@ -36,7 +36,7 @@ local function is_left(id, topic)
   local before = evicted[topic]
   if not before then
     local state = redis.call('HGET', STATE, topic)
-    local _, _, _, newest = parse(state or '- - - -')
+    local _, _, _, newest = parse(state or '- - - - -')
     before = { split(state and newest or forgotten) }
     evicted[topic] = before
   end

@@ -56,7 +56,8 @@ local function base()
   return first[2][6]
 end
 
--- topic's state: the newest id, all bytes ever, those of them that are gone, the newest evicted id
+-- A topic's state: the newest id, all bytes ever, those of them that are gone, the newest evicted id,
+-- how many records there are.
 local function parse(state)
-  return string.match(state, '^(%S+) (%S+) (%S+) (%S+)$')
+  return string.match(state, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
 end

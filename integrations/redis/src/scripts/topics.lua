@@ -14,7 +14,7 @@ local found = {}
 for i = 5, #KEYS do
   local key, name = KEYS[i], ARGV[i + 4]
   local state = redis.call('HGET', STATE, name)
-  local newest, _, _, evicted = parse(state or '- - - -')
+  local newest, _, _, evicted = parse(state or '- - - - -')
   if not state then
     evicted = forgotten
   elseif redis.call('EXISTS', key) == 0 then

@@ -7,13 +7,15 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fanfare_core::history::{Append, HistoryError};
-use fanfare_core::{Event, EventId, Topic};
+use fanfare_core::history::{Append, History, HistoryError, TailItem};
+use fanfare_core::{Event, EventId, Gap, LastEventId, Record, Topic, Topics};
 use fanfare_redis::RedisHistory;
 use futures_lite::future::block_on;
+use futures_lite::StreamExt;
 use redis::Connection;
 use tempfile::TempDir;
 
@@ -181,9 +183,20 @@ impl Drop for Server {
     }
 }
 
+/// A port that nobody has, and that the system gives nobody by itself: a server that is away must
+/// find its own again.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Test processes that run at once begin at different places.
+    let begin = std::process::id() as usize * 31;
+    loop {
+        let number = begin + NEXT.fetch_add(1, Ordering::Relaxed);
+        // Ten thousand above it is a cluster node's second one.
+        let port = u16::try_from(10_000 + number % 10_000).expect("is one");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 pub fn event(topic: &'static str, text: impl std::fmt::Display) -> Append {
@@ -195,11 +208,92 @@ pub fn append(
     topic: &'static str,
     text: impl std::fmt::Display,
 ) -> Result<EventId, HistoryError> {
-    use fanfare_core::history::History;
     block_on(history.append(event(topic, text)))
 }
 
 /// Appends until it is stored.
 pub fn append_surely(history: &RedisHistory, topic: &'static str, text: &str) -> EventId {
     wait_for("an append", || append(history, topic, text).ok())
+}
+
+/// What a tail brings, read on a thread of its own.
+pub struct Followed {
+    items: std::sync::mpsc::Receiver<TailItem>,
+}
+
+impl Followed {
+    pub fn open(history: &Arc<RedisHistory>, after: Option<EventId>) -> Self {
+        let (sender, items) = std::sync::mpsc::channel();
+        let history = Arc::clone(history);
+        thread::spawn(move || {
+            let mut tail = history.tail(after);
+            while let Some(item) = block_on(tail.next()) {
+                if sender.send(item).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { items }
+    }
+
+    #[track_caller]
+    pub fn next(&self) -> TailItem {
+        self.items
+            .recv_timeout(DEADLINE)
+            .expect("another item in time")
+    }
+
+    #[track_caller]
+    pub fn start(&self) -> EventId {
+        match self.next() {
+            TailItem::Start(id) => id,
+            other => panic!("{other:?}, not a start"),
+        }
+    }
+
+    #[track_caller]
+    pub fn record(&self) -> Record {
+        match self.next() {
+            TailItem::Record(record) => record,
+            other => panic!("{other:?}, not a record"),
+        }
+    }
+
+    #[track_caller]
+    pub fn interrupted(&self) {
+        match self.next() {
+            TailItem::Interrupted(_) => {}
+            other => panic!("{other:?}, not an interruption"),
+        }
+    }
+
+    #[track_caller]
+    pub fn resumed(&self) {
+        match self.next() {
+            TailItem::Resumed => {}
+            other => panic!("{other:?}, not that it is back"),
+        }
+    }
+}
+
+/// Everything of a topic after a place, and the gap in front of it.
+#[track_caller]
+pub fn read(
+    history: &RedisHistory,
+    topics: &'static str,
+    after: impl Into<LastEventId>,
+) -> (Option<Gap>, Vec<EventId>) {
+    let (topics, after) = (Topics::from(topics), after.into());
+    let page = wait_for("a page", || {
+        block_on(history.replay(&topics, &after, 10_000)).ok()
+    });
+    (page.gap, page.records.iter().map(Record::id).collect())
+}
+
+pub fn history_at(server: &Server, stream: &str) -> Arc<RedisHistory> {
+    Arc::new(builder_at(server, stream).build().expect("builds"))
+}
+
+pub fn builder_at(server: &Server, stream: &str) -> fanfare_redis::Builder {
+    RedisHistory::builder(server.url()).stream(stream)
 }

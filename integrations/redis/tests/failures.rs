@@ -1,0 +1,365 @@
+//! What a server can do to a history: be away, go away, forget, hang, refuse; and what the callers are
+//! told.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_core::history::{History, HistoryError, Retention, TailItem};
+use fanfare_core::{EventId, GapReason, LastEventId};
+use futures_lite::future::block_on;
+use support::{
+    append, append_surely, builder_at, event, history_at, read, wait_for, Followed, Server,
+};
+
+/// Everything that is answered is on disk.
+const EVERYTHING: [&str; 6] = [
+    "--save",
+    "",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+];
+
+/// What a user of an access control list needs, besides its keys: as on the front page.
+const RIGHTS: [&str; 12] = [
+    "-@all",
+    "+@connection",
+    "+@stream",
+    "+@hash",
+    "+@sortedset",
+    "+@scripting",
+    "+@string",
+    "+info",
+    "+time",
+    "+unlink",
+    "+exists",
+    "+pexpire",
+];
+
+const BRIEFLY: Duration = Duration::from_millis(300);
+
+fn is_unavailable<T>(result: &Result<T, HistoryError>) -> bool {
+    matches!(result, Err(HistoryError::Unavailable(_)))
+}
+
+fn is_failed<T>(result: &Result<T, HistoryError>) -> bool {
+    matches!(result, Err(HistoryError::Failed(_)))
+}
+
+#[test]
+fn away_at_the_start() {
+    let mut server = Server::prepare(&["--save", ""]);
+    let history = history_at(&server, "s");
+    let tail = Followed::open(&history, None);
+    let stored = append(&history, "a", 1);
+    assert!(is_unavailable(&stored), "{stored:?}");
+    let page = block_on(history.replay(&"a".into(), &LastEventId::none(), 1));
+    assert!(is_unavailable(&page), "{page:?}");
+    tail.interrupted();
+    server.run();
+    tail.start();
+    let id = append_surely(&history, "a", "2");
+    assert_eq!(tail.record().id(), id);
+    assert_eq!(read(&history, "a", LastEventId::none()), (None, vec![id]));
+}
+
+#[test]
+fn nothing_is_lost_where_every_answer_is_on_disk() {
+    let mut server = Server::start_with(&EVERYTHING);
+    let history = history_at(&server, "s");
+    let tail = Followed::open(&history, None);
+    tail.start();
+    let before = append_surely(&history, "a", "1");
+    assert_eq!(tail.record().id(), before);
+    for _ in 0..3 {
+        server.kill();
+        tail.interrupted();
+        server.run();
+        tail.resumed();
+        let after = append_surely(&history, "a", "2");
+        assert_eq!(tail.record().id(), after, "it goes on where it was");
+        assert!(after > before);
+    }
+    let (gap, ids) = read(&history, "a", before);
+    assert_eq!((gap, ids.len()), (None, 3));
+}
+
+#[test]
+fn a_restart_that_may_have_lost_something_is_a_gap() {
+    let mut server = Server::start_with(&["--save", "", "--appendonly", "no"]);
+    let history = history_at(&server, "s");
+    let tail = Followed::open(&history, None);
+    tail.start();
+    let kept = append_surely(&history, "a", "kept");
+    tail.record();
+    server.command_of(&["SAVE"]);
+    let lost = append_surely(&history, "a", "lost");
+    assert_eq!(tail.record().id(), lost);
+    server.kill();
+    tail.interrupted();
+    server.run();
+    let start = tail.start();
+    assert!(start > lost, "the lost id is behind it");
+    let (gap, ids) = read(&history, "a", lost);
+    let gap = gap.expect("something is missing");
+    assert_eq!(
+        (gap.reason, gap.to, ids),
+        (GapReason::Expired, start, vec![])
+    );
+    // Who had not even seen the lost one is told too.
+    let (gap, _) = read(&history, "*", kept);
+    assert_eq!(gap.map(|gap| gap.reason), Some(GapReason::Expired));
+    let new = append_surely(&history, "a", "new");
+    assert!(new > lost, "no id is handed out again");
+    assert_eq!(tail.record().id(), new);
+    assert_eq!(read(&history, "a", start), (None, vec![new]));
+    assert_eq!(read(&history, "all", lost).1, [new]);
+}
+
+#[test]
+fn a_server_that_comes_back_empty_begins_a_new_life() {
+    let mut server = Server::start();
+    let history = history_at(&server, "s");
+    let tail = Followed::open(&history, None);
+    tail.start();
+    let before = append_surely(&history, "a", "1");
+    tail.record();
+    server.kill();
+    tail.interrupted();
+    server.run();
+    assert!(tail.start() > before);
+    let after = append_surely(&history, "a", "2");
+    assert_eq!(tail.record().id(), after);
+    for topics in ["a", "a,b", "*", "all"] {
+        let (gap, ids) = read(&history, topics, before);
+        assert_eq!(
+            gap.map(|gap| gap.reason),
+            Some(GapReason::Epoch),
+            "{topics}"
+        );
+        assert_eq!(ids, [after], "{topics}");
+    }
+}
+
+#[test]
+fn a_flush_begins_a_new_life_under_the_eyes_of_the_tail() {
+    let server = Server::start();
+    let history = history_at(&server, "s");
+    let tail = Followed::open(&history, None);
+    tail.start();
+    let before = append_surely(&history, "a", "1");
+    tail.record();
+    server.command_of(&["FLUSHALL"]);
+    assert!(tail.start() > before, "although nothing was appended");
+    server.command_of(&["FLUSHALL"]);
+    let after = append_surely(&history, "a", "2");
+    assert!(after > before);
+    let mut item = tail.next();
+    while !matches!(&item, TailItem::Record(r) if r.id() == after) {
+        assert!(matches!(item, TailItem::Start(_)), "{item:?}");
+        item = tail.next();
+    }
+    assert_eq!(
+        read(&history, "a", before).0.map(|gap| gap.reason),
+        Some(GapReason::Epoch)
+    );
+}
+
+#[test]
+fn an_older_data_set_under_a_running_server_is_noticed() {
+    let server = Server::start_with(&["--save", "", "--enable-debug-command", "yes"]);
+    let history = history_at(&server, "s");
+    let tail = Followed::open(&history, None);
+    tail.start();
+    let kept = append_surely(&history, "a", "kept");
+    tail.record();
+    server.command_of(&["SAVE"]);
+    let lost = append_surely(&history, "a", "lost");
+    tail.record();
+    server.command_of(&["DEBUG", "RELOAD", "NOSAVE"]);
+    assert!(tail.start() > lost);
+    let (gap, _) = read(&history, "a", kept);
+    assert_eq!(gap.map(|gap| gap.reason), Some(GapReason::Expired));
+    assert!(append_surely(&history, "a", "new") > lost);
+}
+
+#[test]
+fn a_slow_server_leaves_an_append_unknown_and_a_key_settles_it() {
+    let server = Server::start();
+    let builder = builder_at(&server, "s")
+        .connect_timeout(BRIEFLY)
+        .response_timeout(BRIEFLY);
+    let history = Arc::new(builder.build().expect("builds"));
+    let tail = Followed::open(&history, None);
+    tail.start();
+    let first = append_surely(&history, "a", "1");
+    assert_eq!(tail.record().id(), first);
+    server.freeze();
+    let keyed = || event("a", 2).key("k");
+    let stored = block_on(history.append(keyed()));
+    assert!(
+        stored.as_ref().is_err_and(HistoryError::is_unknown),
+        "{stored:?}"
+    );
+    // What is not even sent is not.
+    let unsent = append(&history, "a", 3);
+    assert!(is_unavailable(&unsent), "{unsent:?}");
+    tail.interrupted();
+    server.thaw();
+    tail.resumed();
+    let id = wait_for("an append", || block_on(history.append(keyed())).ok());
+    assert_eq!(tail.record().id(), id);
+    assert_eq!(read(&history, "a", first), (None, vec![id]), "stored once");
+}
+
+#[test]
+fn a_full_server_refuses_and_stores_nothing() {
+    let server = Server::start();
+    let history = history_at(&server, "s");
+    let first = append_surely(&history, "a", "1");
+    server.command_of(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    server.command_of(&["CONFIG", "SET", "maxmemory", "1"]);
+    for topic in ["a", "b"] {
+        let stored = append(&history, topic, 2);
+        assert!(is_unavailable(&stored), "{stored:?}");
+    }
+    assert_eq!(
+        read(&history, "all", first),
+        (None, vec![]),
+        "reading goes on"
+    );
+    server.command_of(&["CONFIG", "SET", "maxmemory", "0"]);
+    let second = append(&history, "a", 2).expect("there is room");
+    assert_eq!(read(&history, "all", first), (None, vec![second]));
+}
+
+#[test]
+fn who_may_not_is_told_that_it_fails() {
+    let mut server = Server::start_with(&["--save", "", "--requirepass", "secret"]);
+    for (login, expect) in [
+        ("", "fails"),
+        (":wrong@", "fails"),
+        ("nobody:secret@", "fails"),
+        ("reader:pass@", "fails"),
+        ("fanfare:pass@", "works"),
+        (":secret@", "works"),
+    ] {
+        server.login = ":secret@".to_owned();
+        let set = |words: &[&str]| server.command_of(&[&["ACL", "SETUSER"], words].concat());
+        set(&["reader", "on", ">pass", "~*", "+@read", "+info"]);
+        // The rights that the front page lists.
+        let keys = ["fanfare", "on", ">pass", "resetkeys", "~{s}:*"];
+        set(&[&keys[..], &RIGHTS].concat());
+        login.clone_into(&mut server.login);
+        let history = history_at(&server, "s");
+        let stored = append(&history, "a", 1);
+        match expect {
+            "works" => assert!(stored.is_ok(), "{login}: {stored:?}"),
+            _ => {
+                assert!(is_failed(&stored), "{login}: {stored:?}");
+                assert!(!stored.expect_err("fails").is_retryable());
+                let tail = Followed::open(&history, None);
+                tail.interrupted();
+            }
+        }
+    }
+}
+
+#[test]
+fn forgotten_scripts_are_loaded_again() {
+    let server = Server::start();
+    let history = history_at(&server, "s");
+    let first = append_surely(&history, "a", "1");
+    server.command_of(&["SCRIPT", "FLUSH"]);
+    let second = append(&history, "a", 2).expect("stored");
+    server.command_of(&["SCRIPT", "FLUSH"]);
+    let page = block_on(history.replay(&"a".into(), &first.into(), 10)).expect("read");
+    assert_eq!(page.records[0].id(), second);
+}
+
+#[test]
+fn a_demoted_master_is_left_for_its_successor() {
+    let server = Server::start();
+    let history = history_at(&server, "s");
+    let first = append_surely(&history, "a", "1");
+    let nowhere = support::free_port().to_string();
+    server.command_of(&["REPLICAOF", "127.0.0.1", &nowhere]);
+    let stored = append(&history, "a", 2);
+    assert!(is_unavailable(&stored), "{stored:?}");
+    server.command_of(&["REPLICAOF", "NO", "ONE"]);
+    let second = append_surely(&history, "a", "2");
+    assert!(second > first);
+}
+
+#[test]
+fn a_promoted_replica_may_lack_what_its_master_had() {
+    let master = Server::start_with(&EVERYTHING);
+    let mut replica = Server::start_with(&EVERYTHING);
+    let port = master.port.to_string();
+    replica.command_of(&["REPLICAOF", "127.0.0.1", &port]);
+    let at_master = history_at(&master, "s");
+    let first = append_surely(&at_master, "a", "1");
+    wait_for("the replica", || {
+        let found: Option<String> = redis::cmd("HGET")
+            .arg("{s}:meta")
+            .arg("last")
+            .query(&mut replica.connection())
+            .ok()?;
+        (found? == first.to_string()).then_some(())
+    });
+    replica.command_of(&["REPLICAOF", "NO", "ONE"]);
+    let at_replica = history_at(&replica, "s");
+    let second = append_surely(&at_replica, "a", "2");
+    let (gap, ids) = read(&at_replica, "a", first);
+    assert_eq!(gap.map(|gap| gap.reason), Some(GapReason::Expired));
+    assert_eq!(ids, [second]);
+    replica.kill();
+}
+
+#[test]
+fn a_foreign_value_under_one_topics_key_harms_no_other() {
+    let server = Server::start();
+    let history = history_at(&server, "s");
+    append_surely(&history, "a", "1");
+    server.command_of(&["SET", "{s}:t:a", "not a stream"]);
+    let stored = append(&history, "a", 2);
+    assert!(is_failed(&stored), "{stored:?}");
+    assert!(append(&history, "b", 3).is_ok());
+}
+
+#[test]
+fn a_topic_too_many_is_refused_until_another_is_forgotten() {
+    let server = Server::start();
+    let build = |retention: Retention| {
+        let builder = builder_at(&server, &server.new_stream()).retention(retention);
+        builder.max_topics(2).build().expect("builds")
+    };
+    let history = build(Retention::new());
+    for topic in ["a", "b", "a"] {
+        append(&history, topic, 1).expect("there is room");
+    }
+    let stored = append(&history, "c", 1);
+    assert!(
+        matches!(stored, Err(HistoryError::TooManyTopics { limit: 2 })),
+        "{stored:?}"
+    );
+
+    let history = build(Retention::new().age(BRIEFLY));
+    let first = append(&history, "a", 1).expect("there is room");
+    append(&history, "b", 1).expect("there is room");
+    append_surely(&history, "c", "in the place of one that was quiet");
+    // Nobody knows any more what was forgotten, but that something was.
+    let gap = read(&history, "x", LastEventId::from(before(first))).0;
+    assert_eq!(gap.map(|gap| gap.to), Some(first));
+}
+
+/// The place in front of an id.
+fn before(id: EventId) -> EventId {
+    match id.minor.checked_sub(1) {
+        Some(minor) => EventId::new(id.major, minor),
+        None => EventId::new(id.major - 1, u64::MAX),
+    }
+}
