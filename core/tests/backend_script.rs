@@ -9,11 +9,11 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare_core::broadcaster::Builder;
 use fanfare_core::history::{HistoryError, Page};
-use fanfare_core::timer::ManualTimer;
+use fanfare_core::timer::{ManualTimer, Timer, Unscheduled};
 use fanfare_core::{
     Broadcaster, Event, EventId, Gap, GapReason, KeepAlive, LagPolicy, LastEventId, Retention,
 };
@@ -365,4 +365,55 @@ fn pages_that_lead_nowhere_are_not_read_without_a_pause() {
     let mut client = Client::open(hub.subscribe("a").after(id(5)));
     assert_eq!(brief(&client.drain()), "#6");
     assert_eq!(client.poll(), Poll::Pending);
+}
+
+#[test]
+fn pages_are_kept_until_the_next_tick() {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    let script = Script::new(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Page::new(None, vec![record("a", id(90))], id(90))
+    });
+    let timer = ManualTimer::new();
+    let keep_alive = KeepAlive::every(Duration::from_secs(10));
+    let builder = builder(&script).keep_alive(keep_alive).timer(timer.clone());
+    let hub = started(builder, &script, id(90));
+    let reads_of_one_more = || {
+        let mut client = Client::open(hub.subscribe("a").after(id(1)));
+        assert_eq!(brief(&client.drain()), "#90");
+        reads.load(Ordering::SeqCst)
+    };
+    assert_eq!((reads_of_one_more(), reads_of_one_more()), (1, 1));
+    timer.advance(Duration::from_secs(5));
+    assert_eq!((reads_of_one_more(), reads_of_one_more()), (2, 2));
+}
+
+#[test]
+fn many_records_that_come_together_wake_a_crowd_once() {
+    #[derive(Clone, Debug, Default)]
+    struct Counts(Arc<AtomicUsize>);
+
+    impl Timer for Counts {
+        fn wake_at(&self, _: Instant, waker: Waker) -> Result<(), Unscheduled> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            waker.wake();
+            Ok(())
+        }
+    }
+
+    let (script, timer) = (nothing(), Counts::default());
+    let hub = started(builder(&script).timer(timer.clone()), &script, id(90));
+    let open = |_| Client::open(hub.subscribe("*"));
+    let mut crowd: Vec<_> = (0..1_100).map(open).collect();
+    for client in &mut crowd {
+        client.drain();
+    }
+    let before = timer.0.load(Ordering::SeqCst);
+    let topics = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    script.brings(topics.into_iter().zip((91..).map(id)));
+    wait_until_at(&hub, id(102));
+    wait_for("the crowd", || crowd[0].was_woken().then_some(()));
+    assert_eq!(timer.0.load(Ordering::SeqCst) - before, 1);
+    assert_eq!(crowd[1_099].drain().len(), 12);
 }

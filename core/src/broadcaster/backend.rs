@@ -297,7 +297,8 @@ impl Backend {
     }
 
     /// Keeps a page that has been read for those who are about to ask for it: a crowd does not
-    /// return in one instant. A page is as good as the place that it leads to, however old it is;
+    /// return in one instant. It goes at the next [tick](super::hub::Hub::tick), or makes room for
+    /// others before. A page is as good as the place that it leads to, however old it is;
     /// one that leads nowhere is not kept, since it would be found again and again.
     fn keep_or_forget(&self, read: &Arc<Read>, found: &Found) {
         let mut reads = self.reads.lock();
@@ -317,15 +318,23 @@ impl Backend {
         }
     }
 
-    /// Lets go of every page, as when the log has begun a new life, and tries again at once what
-    /// has failed.
-    pub(super) fn renew(&self) {
+    /// Lets go of every page that is kept: it may hold what the engine has evicted since.
+    pub(super) fn forget_pages(&self) {
         let mut reads = self.reads.lock();
         let kept = mem::take(&mut reads.kept);
         reads.kept_bytes = 0;
         for (read, _) in &kept {
             reads.by_request.remove(&read.request);
         }
+        drop(reads);
+        drop(kept);
+    }
+
+    /// Lets go of every page, as when the log has begun a new life, and tries again at once what
+    /// has failed.
+    pub(super) fn renew(&self) {
+        self.forget_pages();
+        let reads = self.reads.lock();
         let waiting: Vec<_> = reads.by_request.values().cloned().collect();
         drop(reads);
         let now = self.timer.now();

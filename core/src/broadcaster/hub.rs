@@ -257,6 +257,9 @@ impl Hub {
             hub.beat.fetch_add(1, Ordering::SeqCst);
             hub.memory.wake_all();
         }
+        if let Some(backend) = &hub.backend {
+            backend.forget_pages();
+        }
         let more_to_sweep = hub.memory.sweep();
         if more_to_sweep || hub.subscribers.load(Ordering::SeqCst) > 0 {
             Self::keep_ticking(hub);

@@ -166,26 +166,20 @@ impl Memory {
         let now = self.age().map(|_| self.timer.now());
         let mut log = self.log.lock();
         self.expire(&mut log, now);
-        let mut followers: Vec<Arc<Vec<Arc<View>>>> = Vec::new();
+        let mut followers: Vec<Arc<View>> = Vec::new();
         for record in records {
             // What a backend brings twice is there already.
             if record.id() <= log.last_id() {
                 continue;
             }
             let views = log.feed(record, now, &self.limits);
-            if !followers
-                .iter()
-                .rev()
-                .take(8)
-                .any(|known| Arc::ptr_eq(known, &views))
-            {
-                followers.push(views);
-            }
+            followers.extend(views.iter().cloned());
         }
         drop(log);
-        for views in &followers {
-            view::wake(views, &*self.timer);
-        }
+        // Each once, however many of the records are for it.
+        followers.sort_unstable_by_key(Arc::as_ptr);
+        followers.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        view::wake(&Arc::new(followers), &*self.timer);
     }
 
     /// Where a cursor goes on that has everything of a view up to an id, by what the backend said
