@@ -20,7 +20,7 @@ pub(crate) struct CatchUp {
     after: LastEventId,
     /// What a gap is told from: the place that the client named, or that it was sent last.
     asked: LastEventId,
-    /// Whether the cursor had been in the window, and fell behind it.
+    /// Whether the client has been reading, and so lags if retention overtakes it.
     has_lagged: bool,
     /// The hole that it has been told of last ends here. A page that ends within it makes the next
     /// one speak of the same end again.
@@ -78,6 +78,10 @@ impl CatchUp {
                 }
                 self.leave();
                 self.after = last.into();
+                if !is_empty {
+                    self.asked = self.after.clone();
+                    self.has_lagged = true;
+                }
                 let life = memory.life();
                 let topics = view.topics();
                 self.read = Some(if leads_on {

@@ -20,7 +20,7 @@ use fanfare_core::{
 use futures_core::Stream;
 use futures_lite::future::block_on;
 use script::{id, record, Does, Script};
-use support::{brief, ids, read, wait_for, Client, Wakes};
+use support::{brief, ids, read, wait_for, Client, Seen, Wakes};
 
 fn builder(script: &Script) -> Builder {
     let builder = Broadcaster::builder().keep_alive(KeepAlive::off());
@@ -416,4 +416,24 @@ fn many_records_that_come_together_wake_a_crowd_once() {
     wait_for("the crowd", || crowd[0].was_woken().then_some(()));
     assert_eq!(timer.0.load(Ordering::SeqCst) - before, 1);
     assert_eq!(crowd[1_099].drain().len(), 12);
+}
+
+#[test]
+fn who_is_overtaken_on_its_way_is_told_from_where_it_is() {
+    let script = Script::new(|after| match after.id().expect("an id").minor {
+        1 => Page::new(None, vec![record("a", id(2))], id(2)),
+        _ => {
+            let gap = Gap::new(GapReason::Expired, after.as_str(), id(89));
+            Page::new(Some(gap), vec![record("a", id(90))], id(90))
+        }
+    });
+    let hub = started(builder(&script), &script, id(90));
+    let mut client = Client::open(hub.subscribe("a").after(id(1)));
+    let seen = client.drain();
+    assert_eq!(brief(&seen), "#2 gap:lagged>89 #90");
+    let from = seen.iter().find_map(|seen| match seen {
+        Seen::Gap { from, .. } => from.clone(),
+        _ => None,
+    });
+    assert_eq!(from, Some(id(2).to_string()));
 }
