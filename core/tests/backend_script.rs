@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfare_core::broadcaster::Builder;
@@ -20,7 +21,7 @@ use fanfare_core::{
 use futures_core::Stream;
 use futures_lite::future::block_on;
 use script::{id, record, Does, Script};
-use support::{brief, ids, read, wait_for, Client, Seen, Wakes};
+use support::{brief, ids, read, wait_for, within, Client, Seen, Wakes, DEADLINE};
 
 fn builder(script: &Script) -> Builder {
     let builder = Broadcaster::builder().keep_alive(KeepAlive::off());
@@ -436,4 +437,63 @@ fn who_is_overtaken_on_its_way_is_told_from_where_it_is() {
         _ => None,
     });
     assert_eq!(from, Some(id(2).to_string()));
+}
+
+/// Several threads wait for the same reads, which call at any time, and some leave: whoever stays is
+/// woken. Nobody here polls without having been called.
+#[test]
+fn whoever_waits_for_a_read_is_woken_whoever_leaves() {
+    const ROUNDS: u64 = 300;
+    let calls: Arc<Mutex<Vec<Waker>>> = Arc::default();
+    let script = {
+        let calls = Arc::clone(&calls);
+        Script::with(move |_| {
+            let (calls, mut left) = (Arc::clone(&calls), 4);
+            Box::pin(poll_fn(move |cx| {
+                left -= 1;
+                if left == 0 {
+                    let page = Page::new(None, vec![record("a", id(1_000))], id(1_000));
+                    return Poll::Ready(Ok(page));
+                }
+                let mut calls = calls.lock().expect("not poisoned");
+                calls.push(cx.waker().clone());
+                Poll::Pending
+            }))
+        })
+    };
+    let hub = started(builder(&script), &script, id(1_000));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let engine = scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                let called = std::mem::take(&mut *calls.lock().expect("not poisoned"));
+                called.into_iter().for_each(Waker::wake);
+                thread::yield_now();
+            }
+        });
+        let clients: Vec<_> = (0..4)
+            .map(|which| {
+                let hub = &hub;
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let mut client = Client::open(hub.subscribe("a").after(id(round)));
+                        let _opening = client.poll();
+                        if (round + which) % 3 == 0 {
+                            let _ = client.poll();
+                            continue;
+                        }
+                        let next = within(DEADLINE, client.next());
+                        assert_eq!(brief(&block_on(next)), "#1000", "round {round}");
+                    }
+                })
+            })
+            .collect();
+        let results: Vec<_> = clients
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
+        is_over.store(true, Ordering::SeqCst);
+        engine.join().expect("wakes");
+        assert!(results.iter().all(Result::is_ok));
+    });
 }
