@@ -20,10 +20,10 @@ pub(crate) struct CatchUp {
     after: LastEventId,
     /// What a gap is told from: the place that the client named, or that it was sent last.
     asked: LastEventId,
-    /// Whether the cursor had been in the window, and fell behind it.
+    /// Whether the client has been reading, and so lags if retention overtakes it.
     has_lagged: bool,
     /// The hole that it has been told of last ends here. A page that ends within it makes the next
-    /// one speak of it again.
+    /// one speak of the same end again.
     told: Option<EventId>,
     read: Option<Arc<Read>>,
     sleeper: Sleeper,
@@ -41,6 +41,8 @@ pub(crate) enum Step {
     Joined(EventId, Joined),
     /// The backend has not answered yet.
     Waiting,
+    /// Nothing here, and more to read: others first.
+    More,
 }
 
 impl CatchUp {
@@ -68,14 +70,18 @@ impl CatchUp {
                     *next += 1;
                     return Step::Piece(piece.clone());
                 }
-                let (last, life) = (found.page.last, found.life);
-                let leads_on = self.after.id() != Some(last);
+                let (last, life, leads_on) = (found.page.last, found.life, found.leads_on);
+                let is_empty = found.page.records.is_empty();
                 if let Some(joined) = memory.join(view, last, life) {
                     self.leave();
                     return Step::Joined(last, joined);
                 }
                 self.leave();
                 self.after = last.into();
+                if !is_empty {
+                    self.asked = self.after.clone();
+                    self.has_lagged = true;
+                }
                 let life = memory.life();
                 let topics = view.topics();
                 self.read = Some(if leads_on {
@@ -84,6 +90,9 @@ impl CatchUp {
                     // The window is not yet where the backend is: nothing to read, nothing to join.
                     self.backend.read_later(life, topics, &self.after)
                 });
+                if leads_on && is_empty {
+                    return Step::More;
+                }
             }
             let backend = &self.backend;
             let read = self
@@ -92,8 +101,7 @@ impl CatchUp {
             let Poll::Ready(found) = backend.poll(read, &mut self.sleeper, cx) else {
                 return Step::Waiting;
             };
-            let told = self.told;
-            let is_news = |gap: &&Gap| told.map_or(true, |told| gap.to > told);
+            let is_news = |gap: &&Gap| self.told != Some(gap.to);
             let gap = found.page.gap.as_ref().filter(is_news);
             let gap = gap.map(|gap| self.as_asked(gap));
             self.found = Some((found, 0));

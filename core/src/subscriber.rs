@@ -61,8 +61,9 @@ pub struct Subscriber {
 enum Outside {
     /// In front of it.
     Behind(CatchUp),
-    /// Beyond it: it has everything up to this id, which the window does not have yet.
-    Ahead(EventId),
+    /// Beyond it: it has everything up to this id of this life of the log, which the window does not
+    /// have yet.
+    Ahead { id: EventId, life: u64 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,8 @@ impl Subscriber {
             }
             // What was published here before it came is not news, though it may still be on its way.
             let newest = backend.newest_known(&permit.hub.memory);
-            (start.is_live && newest > start.at).then_some(Outside::Ahead(newest))
+            let life = start.life;
+            (start.is_live && newest > start.at).then_some(Outside::Ahead { id: newest, life })
         });
         Self {
             liveness: Liveness::new(permit.hub.beat()),
@@ -104,7 +106,7 @@ impl Subscriber {
             catching_up: matches!(outside, Some(Outside::Behind(_)))
                 || start.place < start.view.tail(),
             at: match outside {
-                Some(Outside::Ahead(id)) => id,
+                Some(Outside::Ahead { id, .. }) => id,
                 _ => start.at,
             },
             outside: outside.map(Box::new),
@@ -205,36 +207,42 @@ impl Subscriber {
                     hub.counters.replayed.fetch_add(records, Ordering::Relaxed);
                     Some(self.send(bytes))
                 }
-                Step::Joined(at, Joined { place, skip }) => {
+                Step::Joined(at, Joined { place, skip, life }) => {
                     (self.place, self.told, self.at) = (place, 0, at);
-                    self.outside = skip.map(|id| Box::new(Outside::Ahead(id)));
+                    self.outside = skip.map(|id| Box::new(Outside::Ahead { id, life }));
                     self.come_in(cx)
                 }
+                Step::More => Some(Next::More),
                 // The backend may be away for long, and the client has its place: it goes on
                 // elsewhere.
                 Step::Waiting if hub.is_closed() => Some(self.end()),
                 Step::Waiting => Some(self.wait()),
             },
-            Outside::Ahead(id) => {
-                let id = *id;
-                if self.view.evicted() > self.place {
-                    // What it waited for is not going to come, or has come and gone.
-                    self.outside = None;
-                    return None;
-                }
-                match hub.memory.join(&self.view, id, hub.memory.life()) {
-                    Some(Joined { place, skip: None }) => {
+            Outside::Ahead { id, life } => {
+                let (id, life) = (*id, *life);
+                // Read before the look, as in `next`.
+                let closed = hub.is_closed();
+                match hub.memory.join(&self.view, id, life) {
+                    Some(Joined {
+                        place, skip: None, ..
+                    }) => {
                         self.place = place;
                         self.outside = None;
                         None
                     }
-                    _ if hub.is_closed() => Some(self.end()),
+                    _ if closed => Some(self.end()),
                     Some(Joined { place, .. }) => {
                         // All that is here, it has.
                         self.place = place;
                         Some(self.wait())
                     }
-                    None => Some(self.wait()),
+                    // What it waited for has come and gone, or the log has begun anew.
+                    None => {
+                        let backend = Arc::clone(hub.backend.as_ref()?);
+                        let catch_up = CatchUp::new(backend, id.into(), false);
+                        self.outside = Some(Box::new(Outside::Behind(catch_up)));
+                        self.come_in(cx)
+                    }
                 }
             }
         }

@@ -6,7 +6,7 @@ mod remote;
 
 use std::task::Poll;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fanfare_core::history::{Append, HistoryError, Memory};
 use fanfare_core::{
@@ -14,22 +14,7 @@ use fanfare_core::{
 };
 use futures_lite::future::block_on;
 use remote::Remote;
-use support::{brief, Client, Seen};
-
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Waits for the thread that reads the tail.
-#[track_caller]
-fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = check() {
-            return found;
-        }
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
+use support::{brief, gaps, ids, read, wait_for, Client, Seen, DEADLINE};
 
 fn hub_before(remote: &Remote, window: usize) -> Broadcaster {
     let hub = Broadcaster::builder()
@@ -52,39 +37,6 @@ fn wait_until_ready(hub: &Broadcaster) {
 fn elsewhere(remote: &Remote, topic: &'static str, count: u64) -> Vec<EventId> {
     let append = |n| Append::new(Topic::from_static(topic), &Event::data(format!("{n}")));
     (0..count).map(|n| remote.append_now(append(n))).collect()
-}
-
-/// Reads until the client has seen so many events. Returns all that it has seen.
-#[track_caller]
-fn read(client: &mut Client, events: usize) -> Vec<Seen> {
-    let mut seen = Vec::new();
-    let is_event = |seen: &&Seen| matches!(seen, Seen::Event { .. });
-    let until = Instant::now() + DEADLINE;
-    while seen.iter().filter(is_event).count() < events {
-        match client.poll() {
-            Poll::Ready(more) => seen.extend(more),
-            Poll::Pending => thread::sleep(Duration::from_millis(1)),
-        }
-        let so_far = brief(&seen);
-        assert!(Instant::now() < until, "{events} events, and only {so_far}");
-    }
-    seen
-}
-
-fn ids(seen: &[Seen]) -> Vec<EventId> {
-    let id = |seen: &Seen| match seen {
-        Seen::Event { id, .. } => Some(*id),
-        _ => None,
-    };
-    seen.iter().filter_map(id).collect()
-}
-
-fn gaps(seen: &[Seen]) -> Vec<String> {
-    let is_gap = |seen: &&Seen| matches!(seen, Seen::Gap { .. });
-    seen.iter()
-        .filter(is_gap)
-        .map(ToString::to_string)
-        .collect()
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
 use std::fmt;
+use std::mem;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
@@ -73,6 +74,8 @@ struct Request {
 pub(crate) struct Found {
     pub(crate) page: Page,
     pub(crate) life: u64,
+    /// Whether its end is another place than it was asked for.
+    pub(crate) leads_on: bool,
     pieces: OnceLock<Vec<Piece>>,
 }
 
@@ -82,6 +85,9 @@ pub(crate) struct Piece {
     pub(crate) bytes: Bytes,
     pub(crate) records: u64,
 }
+
+/// A backend at work on a page.
+type Reading = BoxFuture<'static, Result<Page, HistoryError>>;
 
 /// A page that is being read. Whoever waits for it polls the read; all of them share its result.
 pub(crate) struct Read {
@@ -95,10 +101,10 @@ pub(crate) struct Read {
 }
 
 enum State {
-    /// Nobody polls it now.
-    Running(BoxFuture<'static, Result<Page, HistoryError>>, u32),
-    /// Somebody does, without the lock: it is foreign code.
-    Polled,
+    /// Nobody polls it now. It has failed so many times.
+    Running(Reading, u32),
+    /// Its future has been taken out, to be polled or dropped without the lock: it is foreign code.
+    Taken,
     /// It failed so many times, the last time for this reason, and is not tried again before then.
     Failed(u32, Instant, Option<Arc<HistoryError>>),
     Done(Arc<Found>),
@@ -123,44 +129,37 @@ impl Backend {
 
     /// The page after a place: one that is kept, or under way, or a new read.
     pub(crate) fn read(&self, life: u64, topics: &Topics, after: &LastEventId) -> Arc<Read> {
-        let request = Request {
-            life,
-            topics: topics.clone(),
-            after: after.clone(),
-        };
-        let mut reads = self.reads.lock();
-        reads.ask(request, |request| self.begin(request, 0)).0
+        let request = Request::new(life, topics, after);
+        let begin = |request: &Request| State::Running(self.begin(request), 0);
+        self.reads.lock().ask(request, begin).0
     }
 
     /// As [`read`](Self::read), for who must not miss what was published before it asked: a page that
-    /// is kept will do only if it is full.
-    pub(super) fn read_anew(&self, life: u64, topics: &Topics, after: &LastEventId) -> Arc<Read> {
-        let request = Request {
-            life,
-            topics: topics.clone(),
-            after: after.clone(),
-        };
+    /// is kept will do only if it is full. And whether it is a new read, and not one under way, which
+    /// may miss that too.
+    pub(super) fn read_anew(
+        &self,
+        life: u64,
+        topics: &Topics,
+        after: &LastEventId,
+    ) -> (Arc<Read>, bool) {
+        let request = Request::new(life, topics, after);
         let mut reads = self.reads.lock();
         if reads.by_request.get(&request).is_some_and(|r| r.has_end()) {
             reads.forget(&request);
         }
-        reads.ask(request, |request| self.begin(request, 0)).0
+        reads.ask(request, |request| State::Running(self.begin(request), 0))
     }
 
     /// The page after a place, read after a pause: the one that was read a moment ago had nothing
     /// to go on with.
     pub(crate) fn read_later(&self, life: u64, topics: &Topics, after: &LastEventId) -> Arc<Read> {
-        let request = Request {
-            life,
-            topics: topics.clone(),
-            after: after.clone(),
-        };
+        let request = Request::new(life, topics, after);
         let until = self.timer.now() + PAUSES.0;
-        let mut reads = self.reads.lock();
-        let (read, is_new) = reads.ask(request, |_| State::Failed(0, until, None));
-        drop(reads);
+        let paused = |_: &Request| State::Failed(0, until, None);
+        let (read, is_new) = self.reads.lock().ask(request, paused);
         if is_new {
-            self.wake_at(&read, PAUSES.0);
+            self.wake_at(&read, until);
         }
         read
     }
@@ -171,23 +170,24 @@ impl Backend {
         read.waiters.leave(sleeper);
         let mut reads = self.reads.lock();
         let is_last = read.askers.fetch_sub(1, Ordering::Relaxed) == 1;
-        let is_kept = || matches!(&*read.state.lock(), State::Done(_));
-        let unused = if is_last && !is_kept() {
-            reads.by_request.remove(&read.request)
+        let mut state = read.state.lock();
+        let unused = if is_last && !matches!(&*state, State::Done(_)) {
+            reads.by_request.remove(&read.request);
+            // It may keep the waker that keeps the read: it would not go by itself.
+            Some(mem::replace(&mut *state, State::Taken))
         } else {
             None
         };
-        // A future's drop is foreign code: outside the lock.
-        drop(reads);
+        // A future's drop is foreign code: outside the locks.
+        drop((state, reads));
         drop(unused);
     }
 
-    fn begin(&self, request: &Request, tries: u32) -> State {
+    fn begin(&self, request: &Request) -> Reading {
         let history = Arc::clone(&self.history);
         let Request { topics, after, .. } = request.clone();
         self.reads_begun.fetch_add(1, Ordering::Relaxed);
-        let future = Box::pin(async move { history.replay(&topics, &after, PAGE_RECORDS).await });
-        State::Running(future, tries)
+        Box::pin(async move { history.replay(&topics, &after, PAGE_RECORDS).await })
     }
 
     /// Polls a read on behalf of one of those who wait for it. While the engine fails, this is
@@ -200,41 +200,38 @@ impl Backend {
     ) -> Poll<Arc<Found>> {
         // Marked before the look, which so cannot find old news.
         read.waiters.mark(sleeper, cx.waker());
-        loop {
-            let mut state = read.state.lock();
-            let (future, tries) = match &*state {
-                State::Done(found) => return Poll::Ready(Arc::clone(found)),
-                State::Polled => return Poll::Pending,
-                State::Failed(tries, until, _) => {
-                    if self.timer.now() < *until {
-                        return Poll::Pending;
-                    }
-                    let begun = self.begin(&read.request, *tries);
-                    *state = begun;
-                    continue;
-                }
-                State::Running(..) => match std::mem::replace(&mut *state, State::Polled) {
-                    State::Running(future, tries) => (future, tries),
-                    _ => return Poll::Pending,
-                },
-            };
-            drop(state);
-            read.called.store(false, Ordering::SeqCst);
-            if let Some(result) = self.poll_once(read, future, tries) {
-                return result;
-            }
-            // Called meanwhile: those who were woken found that it was being polled.
-            if !read.called.load(Ordering::SeqCst) {
-                return Poll::Pending;
-            }
+        let now = self.timer.now();
+        let mut state = read.state.lock();
+        let taken = match &*state {
+            State::Done(found) => return Poll::Ready(Arc::clone(found)),
+            State::Taken => return Poll::Pending,
+            State::Failed(_, until, _) if now < *until => return Poll::Pending,
+            State::Failed(..) | State::Running(..) => mem::replace(&mut *state, State::Taken),
+        };
+        drop(state);
+        let (future, tries) = match taken {
+            State::Running(future, tries) => (future, tries),
+            State::Failed(tries, ..) => (self.begin(&read.request), tries),
+            State::Taken | State::Done(_) => return Poll::Pending,
+        };
+        // A swap, so that this poll sees what was stored before the calls that it answers.
+        read.called.swap(false, Ordering::SeqCst);
+        if let Some(result) = self.poll_once(read, future, tries) {
+            return result;
         }
+        // Called meanwhile: those who were woken found that it was being polled. They look again,
+        // rather than that it is polled again here, for who calls at once gives way to others.
+        if read.called.load(Ordering::SeqCst) {
+            read.waiters.wake_all();
+        }
+        Poll::Pending
     }
 
     /// `None`: it is not ready.
     fn poll_once(
         &self,
         read: &Arc<Read>,
-        mut future: BoxFuture<'static, Result<Page, HistoryError>>,
+        mut future: Reading,
         tries: u32,
     ) -> Option<Poll<Arc<Found>>> {
         let waker = Waker::from(Arc::clone(read));
@@ -249,11 +246,7 @@ impl Backend {
             Ok(Poll::Ready(Ok(page))) => {
                 let records = page.records.len() as u64;
                 self.records_read.fetch_add(records, Ordering::Relaxed);
-                let found = Arc::new(Found {
-                    page,
-                    life: read.request.life,
-                    pieces: OnceLock::new(),
-                });
+                let found = Arc::new(Found::new(page, &read.request));
                 self.keep_or_forget(read, &found);
                 *read.state.lock() = State::Done(Arc::clone(&found));
                 read.waiters.wake_all();
@@ -274,7 +267,7 @@ impl Backend {
         *read.state.lock() = State::Failed(tries + 1, until, Some(Arc::new(error)));
         // Those who do not wait for another try are to hear of it.
         read.waiters.wake_all();
-        self.wake_at(read, pause);
+        self.wake_at(read, until);
         Poll::Pending
     }
 
@@ -297,19 +290,19 @@ impl Backend {
         }
     }
 
-    fn wake_at(&self, read: &Arc<Read>, pause: Duration) {
+    fn wake_at(&self, read: &Arc<Read>, deadline: Instant) {
         let waker = Waker::from(Arc::clone(read));
         // Without a timer, the next sign of life polls again.
-        let _ = self.timer.wake_at(self.timer.now() + pause, waker);
+        let _ = self.timer.wake_at(deadline, waker);
     }
 
     /// Keeps a page that has been read for those who are about to ask for it: a crowd does not
-    /// return in one instant. A page is as good as the place that it leads to, however old it is;
+    /// return in one instant. It goes at the next [tick](super::hub::Hub::tick), or makes room for
+    /// others before. A page is as good as the place that it leads to, however old it is;
     /// one that leads nowhere is not kept, since it would be found again and again.
     fn keep_or_forget(&self, read: &Arc<Read>, found: &Found) {
         let mut reads = self.reads.lock();
-        let leads_on = !found.page.records.is_empty();
-        if leads_on {
+        if found.leads_on && !found.page.records.is_empty() {
             let size = found.page.records.iter().map(|r| r.bytes().len()).sum();
             reads.kept_bytes += size;
             reads.kept.push_back((Arc::clone(read), size));
@@ -325,20 +318,29 @@ impl Backend {
         }
     }
 
-    /// Lets go of every page, as when the log has begun a new life, and tries again at once what
-    /// has failed.
-    pub(super) fn renew(&self) {
+    /// Lets go of every page that is kept: it may hold what the engine has evicted since.
+    pub(super) fn forget_pages(&self) {
         let mut reads = self.reads.lock();
-        let kept = std::mem::take(&mut reads.kept);
+        let kept = mem::take(&mut reads.kept);
         reads.kept_bytes = 0;
         for (read, _) in &kept {
             reads.by_request.remove(&read.request);
         }
+        drop(reads);
+        drop(kept);
+    }
+
+    /// Lets go of every page, as when the log has begun a new life, and tries again at once what
+    /// has failed.
+    pub(super) fn renew(&self) {
+        self.forget_pages();
+        let reads = self.reads.lock();
         let waiting: Vec<_> = reads.by_request.values().cloned().collect();
         drop(reads);
+        let now = self.timer.now();
         for read in waiting {
             if let State::Failed(_, until, _) = &mut *read.state.lock() {
-                *until = self.timer.now();
+                *until = now;
             }
             read.waiters.wake_all();
         }
@@ -364,6 +366,8 @@ impl Backend {
         let mut last = self.published_last.lock();
         memory.restart(id);
         *last = id;
+        drop(last);
+        memory.wake_all();
     }
 
     /// Whether the window has all that publishers of ours were given ids for.
@@ -420,7 +424,33 @@ impl Reads {
     }
 }
 
+impl Request {
+    fn new(life: u64, topics: &Topics, after: &LastEventId) -> Self {
+        Self {
+            life,
+            topics: topics.clone(),
+            after: after.clone(),
+        }
+    }
+}
+
 impl Found {
+    fn new(page: Page, request: &Request) -> Self {
+        let (from, to) = (request.after.id(), Some(page.last));
+        Self {
+            life: request.life,
+            // Only with a gap may it be an earlier place.
+            leads_on: from < to || (page.gap.is_some() && from != to),
+            page,
+            pieces: OnceLock::new(),
+        }
+    }
+
+    /// Whether it is full, and so does not depend on when it was read.
+    pub(super) fn is_full(&self) -> bool {
+        self.page.records.len() >= PAGE_RECORDS
+    }
+
     /// The page as it goes out, built once for all.
     pub(crate) fn pieces(&self) -> &[Piece] {
         self.pieces.get_or_init(|| join(&self.page.records))
@@ -468,7 +498,7 @@ impl Read {
     /// Whether it is done and found the end of the log, which has moved on since.
     fn has_end(&self) -> bool {
         match &*self.state.lock() {
-            State::Done(found) => found.page.records.len() < PAGE_RECORDS,
+            State::Done(found) => !found.is_full(),
             _ => false,
         }
     }

@@ -116,7 +116,8 @@ impl Builder {
     ///
     /// One more takes the place of the topic with the oldest record that no subscriber names;
     /// who comes back for that is told of a gap. If each is named by a subscriber, the event is
-    /// refused. Topics that are followed and have no history do not count:
+    /// refused; with a [backend](Self::backend) it is kept there alone, and to who follows its topic
+    /// happens what [`on_lag`](Self::on_lag) says. Topics that are followed and have no history do not count:
     /// [`max_subscribers`](Self::max_subscribers) bounds those.
     pub fn max_topics(mut self, limit: usize) -> Self {
         self.max_topics = limit;

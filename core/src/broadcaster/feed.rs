@@ -75,7 +75,9 @@ impl Feeder {
             if stop || self.rest(Some(REOPEN)) == Then::Stop {
                 break;
             }
-            after = self.hub.upgrade().map(|hub| hub.memory.last());
+            let hub = self.hub.upgrade();
+            let begun = hub.filter(|hub| hub.memory.has_begun());
+            after = begun.map(|hub| hub.memory.last());
         }
         *self.backend.feeder.lock() = None;
         if let Some(hub) = self.hub.upgrade().filter(|_| self.backend.is_closing()) {
@@ -106,6 +108,7 @@ impl Feeder {
             if !records.is_empty() {
                 hub.memory.feed(&records);
                 records.clear();
+                Hub::keep_sweeping(&hub);
             }
             match item {
                 None | Some(Poll::Ready(Some(TailItem::Record(_)))) => {}
@@ -123,7 +126,13 @@ impl Feeder {
                     if self.rest(None) == Then::Stop {
                         return Then::Stop;
                     }
+                    continue;
                 }
+            }
+            drop(hub);
+            // A close does not wait for a tail that always has more.
+            if self.is_over() {
+                return Then::Stop;
             }
         }
     }

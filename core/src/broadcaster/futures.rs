@@ -127,6 +127,8 @@ pub struct Replay {
     limit: usize,
     /// The page that is read from the backend.
     read: Option<(Arc<Read>, Sleeper)>,
+    /// Whether that was under way before this was asked for.
+    was_under_way: Option<bool>,
 }
 
 impl Replay {
@@ -137,6 +139,7 @@ impl Replay {
             after,
             limit,
             read: None,
+            was_under_way: None,
         }
     }
 
@@ -167,16 +170,23 @@ impl Future for Replay {
                 return Poll::Ready(Ok(page));
             }
         }
-        let (read, sleeper) = this.read.get_or_insert_with(|| {
-            let read = backend.read_anew(memory.life(), &this.topics, &this.after);
-            (read, Sleeper::default())
-        });
-        let result = match backend.poll_or_fail(read, sleeper, cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(result) => result.map(|found| found.page.cut(this.limit)),
-        };
-        this.leave();
-        Poll::Ready(result)
+        loop {
+            let (read, sleeper) = this.read.get_or_insert_with(|| {
+                let life = memory.life();
+                let (read, is_new) = backend.read_anew(life, &this.topics, &this.after);
+                this.was_under_way.get_or_insert(!is_new);
+                (read, Sleeper::default())
+            });
+            let found = ready!(backend.poll_or_fail(read, sleeper, cx));
+            this.leave();
+            let found = found?;
+            // It may miss what was published since it began. The next has begun after it.
+            if this.was_under_way == Some(true) && !found.is_full() {
+                this.was_under_way = Some(false);
+                continue;
+            }
+            return Poll::Ready(Ok(found.page.cut(this.limit)));
+        }
     }
 }
 

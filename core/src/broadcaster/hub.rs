@@ -214,6 +214,13 @@ impl Hub {
         }
     }
 
+    /// Sees to it that records which have just come go when they are too old.
+    pub(super) fn keep_sweeping(hub: &Arc<Self>) {
+        if hub.memory.age().is_some() {
+            Self::keep_ticking(hub);
+        }
+    }
+
     /// The next beat or sweep, whichever comes first. Beats come twice in a keep-alive interval,
     /// so that a stream which was written to just after one is not silent for two; sweeps four
     /// times in the age.
@@ -249,6 +256,9 @@ impl Hub {
         if is_beat {
             hub.beat.fetch_add(1, Ordering::SeqCst);
             hub.memory.wake_all();
+        }
+        if let Some(backend) = &hub.backend {
+            backend.forget_pages();
         }
         let more_to_sweep = hub.memory.sweep();
         if more_to_sweep || hub.subscribers.load(Ordering::SeqCst) > 0 {

@@ -163,9 +163,7 @@ impl Broadcaster {
         self.check_size(event)?;
         let draft = Draft::new(event);
         let id = self.hub().memory.append_draft(topic, key, draft)?;
-        if self.hub().memory.age().is_some() {
-            Hub::keep_ticking(self.hub());
-        }
+        Hub::keep_sweeping(self.hub());
         Ok(id)
     }
 

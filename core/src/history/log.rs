@@ -341,11 +341,11 @@ impl Log {
         if let Ids::Fed { places, .. } = &mut self.ids {
             places.remove(&evicted);
         }
-        if let Some(window) = self.windows.get_mut(&entry.topic) {
-            window.evicted.id = id;
-        }
-        let is_empty = |window: &Window| window.records.is_empty();
-        if self.windows.get(&entry.topic).is_some_and(is_empty) {
+        let Some(window) = self.windows.get_mut(&entry.topic) else {
+            return;
+        };
+        window.evicted.id = id;
+        if window.records.is_empty() {
             self.occupied -= 1;
             self.forget_if_unused(&entry.topic);
         }

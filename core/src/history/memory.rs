@@ -96,6 +96,8 @@ pub(crate) struct Start {
     pub(crate) is_live: bool,
     /// What it is to read from the backend first: what comes after this.
     pub(crate) behind: Option<LastEventId>,
+    /// In this life of the backend's log.
+    pub(crate) life: u64,
 }
 
 /// Where a cursor that has read from the backend goes on.
@@ -103,6 +105,8 @@ pub(crate) struct Joined {
     pub(crate) place: u64,
     /// It has everything up to this id, which is not here yet.
     pub(crate) skip: Option<EventId>,
+    /// In this life of the log.
+    pub(crate) life: u64,
 }
 
 impl Memory {
@@ -147,15 +151,14 @@ impl Memory {
         self.epoch.is_some() || self.life() > 0
     }
 
-    /// The backend's log continues after this place, and what is here does not connect to it.
+    /// The backend's log continues after this place, and what is here does not connect to it. Wakes
+    /// nobody.
     pub(crate) fn restart(&self, id: EventId) {
         let mut log = self.log.lock();
         log.restart(id);
         // Before anybody can read the log: a cursor that finds the new life's places has to see
         // that it is one.
         self.lives.fetch_add(1, Ordering::Release);
-        drop(log);
-        self.wake_all();
     }
 
     /// Takes the next records of the backend's log and wakes those who follow their topics.
@@ -163,26 +166,20 @@ impl Memory {
         let now = self.age().map(|_| self.timer.now());
         let mut log = self.log.lock();
         self.expire(&mut log, now);
-        let mut followers: Vec<Arc<Vec<Arc<View>>>> = Vec::new();
+        let mut followers: Vec<Arc<View>> = Vec::new();
         for record in records {
             // What a backend brings twice is there already.
             if record.id() <= log.last_id() {
                 continue;
             }
             let views = log.feed(record, now, &self.limits);
-            if !followers
-                .iter()
-                .rev()
-                .take(8)
-                .any(|known| Arc::ptr_eq(known, &views))
-            {
-                followers.push(views);
-            }
+            followers.extend(views.iter().cloned());
         }
         drop(log);
-        for views in &followers {
-            view::wake(views, &*self.timer);
-        }
+        // Each once, however many of the records are for it.
+        followers.sort_unstable_by_key(Arc::as_ptr);
+        followers.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        view::wake(&Arc::new(followers), &*self.timer);
     }
 
     /// Where a cursor goes on that has everything of a view up to an id, by what the backend said
@@ -195,12 +192,15 @@ impl Memory {
         if id >= log.last_id() {
             let skip = (id > log.last_id()).then_some(id);
             let place = view.tail();
-            return Some(Joined { place, skip });
+            return Some(Joined { place, skip, life });
         }
-        let evicted = log.evicted(view.topics());
-        (id >= evicted.id).then(|| Joined {
-            place: log.place_of(id).max(evicted.place).min(view.tail()),
+        let (place, evicted) = (log.place_of(id), view.evicted());
+        // What the log knows to be gone may be of topics that are none of this view's.
+        let is_here = place >= evicted || id >= log.evicted(view.topics()).id;
+        is_here.then(|| Joined {
+            place: place.max(evicted).min(view.tail()),
             skip: None,
+            life,
         })
     }
 
@@ -315,6 +315,7 @@ impl Memory {
             at,
             is_live: matches!(begin, Begin::Now),
             behind,
+            life: self.life(),
         })
     }
 

@@ -99,6 +99,9 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
 
     /// At most `limit` records of `topics` strictly after `after`; from the oldest that is
     /// retained if `after` names no place.
+    ///
+    /// A page may end earlier, and should before it takes more than some 4 MiB: it is held in memory
+    /// for as long as the clients take that it is sent to.
     fn replay<'a>(
         &'a self,
         topics: &'a Topics,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fanfare_core::broadcaster::Stats;
@@ -302,4 +302,55 @@ pub fn replay(
 ) -> Page {
     let page = futures_lite::future::block_on(hub.replay(topics, after, limit));
     page.expect("in memory")
+}
+
+/// How long anything is waited for.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for what another thread does.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Reads until the client has seen so many events. Returns all that it has seen.
+#[track_caller]
+pub fn read(client: &mut Client, events: usize) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let is_event = |seen: &&Seen| matches!(seen, Seen::Event { .. });
+    let until = Instant::now() + DEADLINE;
+    while seen.iter().filter(is_event).count() < events {
+        match client.poll() {
+            Poll::Ready(more) => seen.extend(more),
+            Poll::Pending => thread::sleep(Duration::from_millis(1)),
+        }
+        let so_far = brief(&seen);
+        assert!(Instant::now() < until, "{events} events, and only {so_far}");
+    }
+    seen
+}
+
+/// The ids of the events.
+pub fn ids(seen: &[Seen]) -> Vec<EventId> {
+    let id = |seen: &Seen| match seen {
+        Seen::Event { id, .. } => Some(*id),
+        _ => None,
+    };
+    seen.iter().filter_map(id).collect()
+}
+
+/// The gaps, in short.
+pub fn gaps(seen: &[Seen]) -> Vec<String> {
+    let is_gap = |seen: &&Seen| matches!(seen, Seen::Gap { .. });
+    seen.iter()
+        .filter(is_gap)
+        .map(ToString::to_string)
+        .collect()
 }
