@@ -1,6 +1,6 @@
 //! [`CatchUp`]: a cursor that is older than the window, on its way through the backend.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use crate::broadcaster::backend::{Backend, Found, Piece, Read};
@@ -27,8 +27,23 @@ pub(crate) struct CatchUp {
     told: Option<EventId>,
     read: Option<Arc<Read>>,
     sleeper: Sleeper,
-    /// What was read, and which piece of it goes out next.
-    found: Option<(Arc<Found>, usize)>,
+    page: Option<Reading>,
+}
+
+/// A page on its way out. The backend holds it as long as it has room, so that a crowd that stalls
+/// in as many places holds no memory; what is gone is read again from where the client is.
+#[derive(Debug)]
+struct Reading {
+    found: Weak<Found>,
+    /// Which piece goes out next, of how many.
+    next: usize,
+    pieces: usize,
+    /// Where the page leads, ...
+    last: EventId,
+    /// ... in which life of the log, ...
+    life: u64,
+    /// ... and whether that is further than where it was read from.
+    leads_on: bool,
 }
 
 /// What a cursor finds on its way.
@@ -58,39 +73,39 @@ impl CatchUp {
             told: None,
             read: None,
             sleeper: Sleeper::default(),
-            found: None,
+            page: None,
         }
     }
 
     /// The next step. If it is to wait, the task is woken when there is another.
     pub(crate) fn next(&mut self, memory: &Memory, view: &View, cx: &mut Context<'_>) -> Step {
         loop {
-            if let Some((found, next)) = &mut self.found {
-                if let Some(piece) = found.pieces().get(*next) {
-                    *next += 1;
-                    return Step::Piece(piece.clone());
+            if let Some(page) = &mut self.page {
+                if page.next < page.pieces {
+                    if let Some(found) = page.found.upgrade() {
+                        return self.piece(&found);
+                    }
+                    // Gone, to make room for others.
+                    self.page = None;
+                    continue;
                 }
-                let (last, life, leads_on) = (found.page.last, found.life, found.leads_on);
-                let is_empty = found.page.records.is_empty();
+                let Reading { last, life, .. } = *page;
+                let (is_empty, leads_on) = (page.pieces == 0, page.leads_on);
+                self.page = None;
                 if let Some(joined) = memory.join(view, last, life) {
-                    self.leave();
                     return Step::Joined(last, joined);
                 }
-                self.leave();
                 self.after = last.into();
                 if !is_empty {
                     self.asked = self.after.clone();
                     self.has_lagged = true;
                 }
-                let life = memory.life();
-                let topics = view.topics();
-                self.read = Some(if leads_on {
-                    self.backend.read(life, topics, &self.after)
-                } else {
+                if !leads_on {
                     // The window is not yet where the backend is: nothing to read, nothing to join.
-                    self.backend.read_later(life, topics, &self.after)
-                });
-                if leads_on && is_empty {
+                    let backend = &self.backend;
+                    let later = backend.read_later(memory.life(), view.topics(), &self.after);
+                    self.read = Some(later);
+                } else if is_empty {
                     return Step::More;
                 }
             }
@@ -101,15 +116,41 @@ impl CatchUp {
             let Poll::Ready(found) = backend.poll(read, &mut self.sleeper, cx) else {
                 return Step::Waiting;
             };
+            self.leave();
+            self.page = Some(Reading {
+                found: Arc::downgrade(&found),
+                next: 0,
+                pieces: found.pieces().len(),
+                last: found.page.last,
+                life: found.life,
+                leads_on: found.leads_on,
+            });
             let is_news = |gap: &&Gap| self.told != Some(gap.to);
-            let gap = found.page.gap.as_ref().filter(is_news);
-            let gap = gap.map(|gap| self.as_asked(gap));
-            self.found = Some((found, 0));
-            if let Some(gap) = gap {
+            if let Some(gap) = found.page.gap.as_ref().filter(is_news) {
                 self.told = Some(gap.to);
-                return Step::Gap(gap);
+                return Step::Gap(self.as_asked(gap));
+            }
+            if !found.pieces().is_empty() {
+                // At once, so that each read brings the cursor on, however short it is kept.
+                return self.piece(&found);
             }
         }
+    }
+
+    /// The next piece of the page.
+    fn piece(&mut self, found: &Found) -> Step {
+        let next = self.page.as_mut().and_then(|page| {
+            let piece = found.pieces().get(page.next)?;
+            page.next += 1;
+            Some(piece)
+        });
+        let Some(piece) = next else {
+            return Step::More;
+        };
+        self.after = piece.last.into();
+        self.asked = self.after.clone();
+        self.has_lagged = true;
+        Step::Piece(piece.clone())
     }
 
     /// A gap in the words of this client.
@@ -122,7 +163,6 @@ impl CatchUp {
     }
 
     fn leave(&mut self) {
-        self.found = None;
         if let Some(read) = self.read.take() {
             self.backend.leave(&read, &mut self.sleeper);
         }

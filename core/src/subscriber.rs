@@ -202,7 +202,7 @@ impl Subscriber {
                     let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
                     Some(self.send(bytes))
                 }
-                Step::Piece(Piece { bytes, records }) => {
+                Step::Piece(Piece { bytes, records, .. }) => {
                     self.view.count(records, bytes.len() as u64);
                     hub.counters.replayed.fetch_add(records, Ordering::Relaxed);
                     Some(self.send(bytes))

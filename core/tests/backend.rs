@@ -86,6 +86,31 @@ fn a_crowd_that_returns_costs_one_read_a_page() {
     assert_eq!(remote.reads(), 2, "two pages of 1,000");
 }
 
+/// More clients than pages are kept for, each at a place of its own, which read a little and stop.
+#[test]
+fn those_who_stall_in_more_places_than_pages_are_kept_for_miss_nothing() {
+    let remote = Remote::new(Retention::new().records(100_000).bytes(1 << 30));
+    let text = "x".repeat(1_000);
+    let append = || Append::new(Topic::from_static("a"), &Event::data(&text));
+    let before: Vec<_> = (0..1_000).map(|_| remote.append_now(append())).collect();
+    let hub = hub_before(&remote, 10);
+    let mut crowd: Vec<_> = (0..200)
+        .map(|at| (at, Client::open(hub.subscribe("a").after(before[at]))))
+        .collect();
+    let mut seen: Vec<_> = crowd
+        .iter_mut()
+        .map(|(_, client)| read(client, 1))
+        .collect();
+    for ((at, client), seen) in crowd.iter_mut().zip(&mut seen) {
+        let rest = before.len() - 1 - *at - ids(seen).len();
+        seen.extend(read(client, rest));
+        assert_eq!(
+            (ids(seen), gaps(seen)),
+            (before[*at + 1..].to_vec(), vec![])
+        );
+    }
+}
+
 #[test]
 fn only_the_backend_judges_ids() {
     let remote = Remote::new(5);

@@ -84,6 +84,8 @@ pub(crate) struct Found {
 pub(crate) struct Piece {
     pub(crate) bytes: Bytes,
     pub(crate) records: u64,
+    /// The id of the last of them.
+    pub(crate) last: EventId,
 }
 
 /// A backend at work on a page.
@@ -479,7 +481,12 @@ fn join(records: &[Record]) -> Vec<Piece> {
             joined.into()
         };
         let records = now.len() as u64;
-        pieces.push(Piece { bytes, records });
+        let last = now.last().map_or(first.id(), Record::id);
+        pieces.push(Piece {
+            bytes,
+            records,
+            last,
+        });
     }
     pieces
 }

@@ -176,7 +176,7 @@ impl Broadcaster {
         Subscribe::new(self.clone(), topics.into())
     }
 
-    /// A page of the history: at most `limit` records after a place, and some 4 MiB; from the
+    /// A page of the history: at most `limit` records after a place, and some 256 KiB; from the
     /// oldest that is retained if `after` is [`LastEventId::none`].
     ///
     /// This is what clients that poll read. For those that stay, [`subscribe`](Self::subscribe).

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::log::{Log, BASE};
 use super::tail::{MemoryTail, TailItem};
 use super::view::{self, Batch, View};
-use super::{Append, BoxFuture, BoxStream, History, HistoryError, Page, Retention};
+use super::{Append, BoxFuture, BoxStream, History, HistoryError, Page, Retention, MAX_PAGE_BYTES};
 use crate::gap::{Gap, GapReason};
 use crate::id::{EventId, LastEventId};
 use crate::record::{Draft, Record};
@@ -19,9 +19,6 @@ use crate::wait::Sleeper;
 
 /// The largest batch that several records are joined to, in bytes.
 pub(crate) const MAX_BATCH: usize = 32 * 1024;
-
-/// The most bytes of one page, but for a single record that is larger.
-const MAX_PAGE: usize = 4 << 20;
 
 /// The log in memory: one order, a bounded window per topic.
 ///
@@ -476,7 +473,7 @@ impl Memory {
                 let stopped_at = pending.stopped_at().map(|place| log.id(place));
                 return (records, stopped_at.unwrap_or_else(|| log.last_id()));
             };
-            if records.len() >= limit || size >= MAX_PAGE {
+            if records.len() >= limit || size >= MAX_PAGE_BYTES {
                 let last = records.last().map(Record::id);
                 return (records, last.unwrap_or_else(|| log.id(place)));
             }

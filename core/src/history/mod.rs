@@ -100,7 +100,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
     /// At most `limit` records of `topics` strictly after `after`; from the oldest that is
     /// retained if `after` names no place.
     ///
-    /// A page may end earlier, and should before it takes more than some 4 MiB: it is held in memory
+    /// A page may end earlier, and should before it takes more than [`MAX_PAGE_BYTES`]: it is held in memory
     /// for as long as the clients take that it is sent to.
     fn replay<'a>(
         &'a self,
@@ -136,6 +136,9 @@ impl<H: History + ?Sized> History for Arc<H> {
         (**self).tail(after)
     }
 }
+
+/// The most bytes of one page, in which a single record that is larger still has its place: 256 KiB.
+pub const MAX_PAGE_BYTES: usize = 256 << 10;
 
 /// How many keyed appends a history remembers at least, for ten minutes: see [`Append::key`].
 pub const REMEMBERED_KEYS: usize = 10_000;

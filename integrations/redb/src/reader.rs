@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::Instant;
 
-use fanfare_core::history::{HistoryError, Page};
+use fanfare_core::history::{HistoryError, Page, MAX_PAGE_BYTES};
 use fanfare_core::{EventId, Gap, GapReason, LastEventId, Record, Topics};
 use futures_channel::oneshot;
 use redb::{Range, ReadTransaction, ReadableTable};
@@ -17,9 +17,6 @@ use crate::store::{
     begin_read, decode, guarded, open_read, record, Meta, Problem, Store, Window, INDEX, META,
     ORDER, TOPICS,
 };
-
-/// The most bytes of one page, but for a single record that is larger.
-const MAX_PAGE: usize = 4 << 20;
 
 /// How many records a wide selection looks at before others have their turn.
 const SCAN: usize = 4_096;
@@ -330,7 +327,7 @@ struct Pages {
 
 impl Pages {
     fn is_full(&self) -> bool {
-        self.records.len() >= self.limit || self.size >= MAX_PAGE
+        self.records.len() >= self.limit || self.size >= MAX_PAGE_BYTES
     }
 
     fn push(&mut self, record: Record) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_core::history::{HistoryError, Page, Retention};
+use fanfare_core::history::{HistoryError, Page, Retention, MAX_PAGE_BYTES};
 use fanfare_core::{EventId, Gap, GapReason, LastEventId, Record, Topic, Topics};
 use futures_channel::oneshot;
 use redis::Value;
@@ -20,9 +20,6 @@ pub(crate) const QUEUE: Size = Size {
     count: 65_536,
     bytes: usize::MAX,
 };
-
-/// The most bytes of one page, but for a single record that is larger.
-const MAX_PAGE: usize = 4 << 20;
 
 /// How many records a pattern looks at before others have their turn.
 const SCAN: usize = 4_096;
@@ -278,7 +275,7 @@ impl Reader {
         let mut command = link.call(Script::Topics, &keys)?;
         command.arg(after.map(|id| id.to_string()).unwrap_or_default());
         command.arg(upto.map_or_else(|| "+".to_owned(), |id| id.to_string()));
-        command.arg(share).arg(MAX_PAGE);
+        command.arg(share).arg(MAX_PAGE_BYTES);
         command.arg(millis_of(self.retention.max_age())).arg(names);
 
         let mut parts = list(link.ask(&command)?, "page")?.into_iter();
@@ -362,7 +359,7 @@ fn read_log(
     command
         .arg(limit)
         .arg(SCAN)
-        .arg(MAX_PAGE)
+        .arg(MAX_PAGE_BYTES)
         .arg(millis_of(age));
     Log::read(link.ask(&command)?)
 }
