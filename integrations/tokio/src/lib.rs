@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod connection;
 mod serve;
 
 pub use serve::{serve, Serve};
