@@ -77,6 +77,7 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let scenarios = within_file_limit(scenarios, files, &mut skipped);
     skipped.extend(scenarios::left_out(&scenarios, &contenders));
     let began = OffsetDateTime::now_utc().format(&Rfc3339)?;
+    let commit = machine::commit();
     let clock = Instant::now();
     let versions = versions(&contenders, &mut skipped);
     let rounds = usize::try_from(flags.rounds)?;
@@ -85,7 +86,7 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn Error>> {
         format: 1,
         began,
         seconds: clock.elapsed().as_secs_f64(),
-        commit: machine::commit(),
+        commit,
         quick: flags.quick,
         machine,
         versions,

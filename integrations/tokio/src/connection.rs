@@ -63,10 +63,13 @@ impl Write for Connection {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match pieces.iter().map(|piece| piece.len()).sum() {
-            0..=SHORT => self.poll_write(cx, join(pieces, &mut [0; SHORT])),
-            0..=LONG => self.poll_write(cx, join(pieces, &mut [0; LONG])),
-            _ => Pin::new(&mut self.0).poll_write_vectored(cx, pieces),
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if length <= SHORT {
+            self.poll_write(cx, join(pieces, &mut [0; SHORT]))
+        } else if length <= LONG {
+            self.poll_write(cx, join(pieces, &mut [0; LONG]))
+        } else {
+            Pin::new(&mut self.0).poll_write_vectored(cx, pieces)
         }
     }
 }
