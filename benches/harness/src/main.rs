@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -75,7 +75,9 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn Error>> {
         why: failure.to_string(),
     }));
     let scenarios = within_file_limit(scenarios, files, &mut skipped);
+    skipped.extend(scenarios::left_out(&scenarios, &contenders));
     let began = OffsetDateTime::now_utc().format(&Rfc3339)?;
+    let commit = machine::commit();
     let clock = Instant::now();
     let versions = versions(&contenders, &mut skipped);
     let rounds = usize::try_from(flags.rounds)?;
@@ -84,7 +86,7 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn Error>> {
         format: 1,
         began,
         seconds: clock.elapsed().as_secs_f64(),
-        commit: machine::commit(),
+        commit,
         quick: flags.quick,
         machine,
         versions,
@@ -137,7 +139,9 @@ fn chosen_contenders(flags: &Flags) -> Result<(Vec<Contender>, Vec<Skipped>), Bo
     }
     let program = std::env::current_exe()?;
     let folder = program.parent().ok_or("this program lies in no folder")?;
-    let (contenders, skipped) = contenders::find(folder, &flags.frameworks);
+    // The peers are no programs of cargo's.
+    let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../servers");
+    let (contenders, skipped) = contenders::find(folder, &servers, &flags.frameworks);
     if contenders.is_empty() {
         return Err("there is no server beside this program; cargo xtask bench builds them".into());
     }

@@ -81,10 +81,13 @@ impl Stretch {
         ])
     }
 
-    /// What publishing took.
+    /// What publishing took, if the server says so.
     #[must_use]
     pub fn publishing(&self) -> Sample {
         let publish = &self.tally.publish;
+        if publish.is_empty() {
+            return Sample::new();
+        }
         Sample::from([
             (Figure::PublishP50, quantile(publish, 0.5)),
             (Figure::PublishP99, quantile(publish, 0.99)),

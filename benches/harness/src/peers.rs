@@ -23,6 +23,9 @@ pub struct Peer {
     pub has_usual_ids: bool,
 }
 
+/// What they are called.
+pub const NAMES: [&str; 2] = ["nchan", "better-sse"];
+
 /// Where Debian's package `libnginx-mod-nchan` puts the module.
 const NCHAN_MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 

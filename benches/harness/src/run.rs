@@ -183,6 +183,8 @@ mod tests {
             },
             program: "unused".into(),
             kind: kind.to_owned(),
+            publishes_lines: true,
+            has_usual_ids: true,
         };
         let scenario: Box<dyn Scenario> = Box::new(Scripted(Mutex::new(script.into())));
         let round = Round {

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::figures::{Pinned, Server};
 use crate::load::Failure;
+use crate::peers;
 use crate::proc::{Cpu, Memory};
 use crate::wire::http;
 use crate::wire::Malformed;
@@ -28,6 +29,10 @@ pub struct Contender {
     pub program: PathBuf,
     /// What it is to serve: its first argument.
     pub kind: String,
+    /// Whether it publishes each line of a body as an event of its own.
+    pub publishes_lines: bool,
+    /// Whether its ids can be compared, whatever the topics of the stream.
+    pub has_usual_ids: bool,
 }
 
 /// How a server is started.
@@ -167,8 +172,7 @@ fn run_on(processors: impl IntoIterator<Item = usize>) -> io::Result<()> {
 /// It does not say.
 pub fn subscribers(address: SocketAddr) -> Result<usize, Failure> {
     let text = get(address, "/subscribers")?;
-    let number = text.trim().parse();
-    number.map_err(|_| Failure::Server(format!("/subscribers: {text:?}")))
+    peers::subscribers(&text).ok_or_else(|| Failure::Server(format!("/subscribers: {text:?}")))
 }
 
 /// The versions of what a server is made of.

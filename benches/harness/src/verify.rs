@@ -99,7 +99,10 @@ impl Reader {
     /// It is not the one that had to come.
     pub fn take(&mut self, event: Block<'_>, published: &Published) -> Result<News, Fault> {
         match event.name {
-            None => self.take_data(event.id.unwrap_or_default(), event.data, published),
+            // What an event without a name is called.
+            None | Some(b"message") => {
+                self.take_data(event.id.unwrap_or_default(), event.data, published)
+            }
             Some(b"gap") if event.id.is_none() => {
                 for place in &mut self.topics {
                     place.may_skip = true;
@@ -156,10 +159,10 @@ impl Reader {
     }
 }
 
-/// An id is a number, or two with a `-` between them.
+/// An id is a number, or two with a `-` between them, or a `:` as nchan has it.
 fn parse_id(id: &[u8]) -> Option<(u64, u64)> {
-    match id.iter().position(|&byte| byte == b'-') {
-        Some(dash) => Some((decimal(&id[..dash])?, decimal(&id[dash + 1..])?)),
+    match id.iter().position(|byte| b"-:".contains(byte)) {
+        Some(middle) => Some((decimal(&id[..middle])?, decimal(&id[middle + 1..])?)),
         None => Some((0, decimal(id)?)),
     }
 }

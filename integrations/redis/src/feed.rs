@@ -166,6 +166,10 @@ impl Feed {
         Self::wake(recent);
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     fn is_closing(&self) -> bool {
         self.lock().is_closing
     }
@@ -196,11 +200,10 @@ impl Feed {
     /// changes.
     pub(crate) fn absence(&self, follower: Follower, waker: &Waker) -> Found {
         let mut recent = self.lock();
-        if recent.is_closed {
-            return Found::Closed;
-        }
         match &recent.away {
+            Some(_) if recent.is_closed => Found::Closed,
             Some(fault) if !follower.said_away => Found::Away(fault.clone()),
+            // Closed or not: what it has asked for is answered, or given up by who reads.
             _ => {
                 recent.wakers.insert(follower.key, waker.clone());
                 Found::Nothing

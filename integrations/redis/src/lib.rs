@@ -154,6 +154,7 @@ impl RedisHistory {
         let reader = Reader {
             connector: Arc::clone(&history.connector),
             queue: Arc::clone(&history.queries),
+            feed: Arc::clone(&history.feed),
             retention: limits.retention,
         };
         // None is waited for: each ends by itself when the history does.

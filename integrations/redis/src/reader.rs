@@ -11,6 +11,7 @@ use redis::Value;
 
 use crate::connection::{Connector, Link, Script};
 use crate::fault::{Fault, Kind};
+use crate::feed::Feed;
 use crate::queue::{Queue, Size, Taken};
 use crate::values::{bytes, id, list, maybe_id, next, number, text};
 use crate::writer::millis_of;
@@ -84,6 +85,7 @@ pub(crate) struct Stretch {
 pub(crate) struct Reader {
     pub(crate) connector: Arc<Connector>,
     pub(crate) queue: Arc<Queue<Query>>,
+    pub(crate) feed: Arc<Feed>,
     pub(crate) retention: Retention,
 }
 
@@ -138,6 +140,8 @@ impl Reader {
                         let _ = answer.send(stretch);
                         None
                     }
+                    // Nobody waits for a server that is away once the history is closed.
+                    Err(_) if self.feed.is_closed() => None,
                     Err(_) => Some(Query::Stretch {
                         after,
                         begin,

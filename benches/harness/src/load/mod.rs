@@ -279,6 +279,16 @@ impl Load {
     ///
     /// As [`publish`](Self::publish).
     pub fn settle(&mut self) -> Result<(), Failure> {
+        self.settle_within(Duration::MAX)
+    }
+
+    /// As [`settle`](Self::settle), for no longer than this.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish), or it takes longer.
+    pub fn settle_within(&mut self, limit: Duration) -> Result<(), Failure> {
+        let begin = clock::now();
         let mut progress = (0, 0, 0);
         let mut since = clock::now();
         while !self.publisher.is_done() || !self.crowd.tally.is_settled() {
@@ -289,6 +299,10 @@ impl Load {
                 (progress, since) = (latest, clock::now());
             } else if clock::now() - since > nanos(self.patience) {
                 return Err(self.crowd.missing());
+            }
+            if clock::now() - begin > nanos(limit) {
+                let took = format!("not everybody was served after {} s", limit.as_secs());
+                return Err(Failure::Server(took));
             }
         }
         Ok(())

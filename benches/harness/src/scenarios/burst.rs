@@ -18,8 +18,8 @@ pub(super) fn scenario(scale: Scale, events: usize) -> FanOut {
         events,
         bytes: 100,
         history: 1_000,
-        warm_up: scale.pick(0.5, 0.1),
-        seconds: scale.pick(3.0, 0.6),
+        warm_up: scale.pick(0.3, 0.1),
+        seconds: scale.pick(2.0, 0.5),
         traced: Some(scale.pick(2, 1)),
     }
 }

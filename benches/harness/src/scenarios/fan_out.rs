@@ -77,6 +77,11 @@ impl Scenario for FanOut {
         self.is_quick
     }
 
+    fn rules_out(&self, contender: &Contender) -> Option<&'static str> {
+        let can_publish = self.events == 1 || contender.publishes_lines;
+        (!can_publish).then_some("it publishes one event per request")
+    }
+
     fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {
         let process = round.start(contender, self.history)?;
         let mut load = Load::new(process.address, 1)?;

@@ -29,7 +29,7 @@ impl Scenario for Idle {
     }
 
     fn description(&self) -> String {
-        "Clients connect and wait. Memory is what is resident with them, less what was without, by \
+        "Clients connect, are sent one event, and wait. Memory is what is resident with them, less what was without, by \
          connection; buffers of the kernel are not in it."
             .to_owned()
     }
@@ -52,9 +52,9 @@ impl Scenario for Idle {
 
         let others = self.clients.saturating_sub(1).max(1);
         load.subscribe((0..others).map(|_| Subscription::to(vec![0])))?;
-        let with = process.memory()?.resident;
-        // They are streams that work, not only connections.
+        // What a stream only allocates to send is part of it: few never do.
         load.publish(Schedule::new(1, 1.0, 1, 100))?;
+        let with = process.memory()?.resident;
 
         let memory = with.saturating_sub(before) as f64 / others as f64;
         Ok(Sample::from([(Figure::MemoryPerConnection, memory)]))

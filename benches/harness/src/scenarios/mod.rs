@@ -13,7 +13,7 @@ mod transports;
 
 use std::collections::BTreeMap;
 
-use crate::figures::Pinned;
+use crate::figures::{Pinned, Skipped};
 use crate::load::Failure;
 use crate::measure::Sample;
 use crate::server::{Contender, Process, Settings};
@@ -34,9 +34,15 @@ pub trait Scenario {
         true
     }
 
+    /// Why a server cannot take part, if it cannot.
+    fn rules_out(&self, _: &Contender) -> Option<&'static str> {
+        None
+    }
+
     /// Who takes part.
     fn servers(&self, all: &[Contender]) -> Vec<Contender> {
-        all.to_vec()
+        let takes_part = |one: &&Contender| self.rules_out(one).is_none();
+        all.iter().filter(takes_part).cloned().collect()
     }
 
     /// One round of one server, in a process of its own.
@@ -113,6 +119,23 @@ pub fn all(scale: Scale) -> Vec<Box<dyn Scenario>> {
     all.push(Box::new(topics::Topics::new(scale)));
     all.push(Box::new(transports::Transports::new(scale)));
     all
+}
+
+/// Who cannot take part in what, and why.
+#[must_use]
+pub fn left_out(scenarios: &[Box<dyn Scenario>], contenders: &[Contender]) -> Vec<Skipped> {
+    let pairs = scenarios.iter().flat_map(|scenario| {
+        contenders
+            .iter()
+            .map(move |contender| (scenario, contender))
+    });
+    let left_out = pairs.filter_map(|(scenario, contender)| {
+        Some(Skipped {
+            what: format!("{} in {}", contender.server.name, scenario.name()),
+            why: scenario.rules_out(contender)?.to_owned(),
+        })
+    });
+    left_out.collect()
 }
 
 /// Parameters by name.

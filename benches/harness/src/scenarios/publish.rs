@@ -24,7 +24,7 @@ pub(super) fn scenarios(scale: Scale) -> Vec<Publish> {
         clients,
         // No more than some 40,000 deliveries a second, so that everybody waits again by the next.
         per_second: (40_000 / clients.max(1) as u64).clamp(1, 100),
-        seconds: if clients > 1_000 { 4.0 } else { 2.0 },
+        seconds: if clients > 1_000 { 3.0 } else { 1.0 },
     };
     sizes.into_iter().map(publish).collect()
 }

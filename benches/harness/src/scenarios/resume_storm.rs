@@ -1,6 +1,7 @@
 //! `resume-storm`: everybody returns at once, and has missed much.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{parameters, Round, Scale, Scenario};
 use crate::figures::Figure;
@@ -13,10 +14,13 @@ pub(super) struct ResumeStorm {
     records: usize,
 }
 
+/// How long everybody may take together.
+const LIMIT: Duration = Duration::from_secs(60);
+
 impl ResumeStorm {
     pub(super) fn new(scale: Scale) -> Self {
         Self {
-            clients: scale.clients(5_000, 300),
+            clients: scale.clients(5_000, 100),
             records: 1_000,
         }
     }
@@ -31,8 +35,10 @@ impl Scenario for ResumeStorm {
         format!(
             "All clients return at once, each with the Last-Event-ID of {} records ago. The time \
              is that from the first connection until the last client has caught up. A connection \
-             that the server's backlog has no room for is tried again by the kernel a second later.",
-            self.records
+             that the server's backlog has no room for is tried again by the kernel a second later. Who has not served \
+             everybody after {} s has failed.",
+            self.records,
+            LIMIT.as_secs()
         )
     }
 
@@ -44,9 +50,11 @@ impl Scenario for ResumeStorm {
         let process = round.start(contender, self.records)?;
         let mut load = Load::new(process.address, 1)?;
         let after = first_event(&mut load)?;
+        // One by one, since not everybody can publish many at once.
         load.publish(Schedule {
+            ticks: self.records as u64,
             interval: 0,
-            ..Schedule::new(1, 1.0, self.records as u64, 100)
+            ..Schedule::new(1, 1.0, 1, 100)
         })?;
 
         let returning = Subscription {
@@ -55,7 +63,7 @@ impl Scenario for ResumeStorm {
         };
         let stretch = Stretch::of(&process, &mut load, |load| {
             load.open(std::iter::repeat_n(returning, self.clients));
-            load.settle()
+            load.settle_within(LIMIT)
         })?;
         let mut sample = stretch.deliveries();
         // They were due long ago, so there is no latency to speak of.

@@ -21,7 +21,7 @@ pub(super) fn scenarios(scale: Scale) -> [FanOut; 2] {
         // A second's worth: whoever reads nothing for longer has missed something.
         history: 50,
         warm_up: 2.5,
-        seconds: 2.0,
+        seconds: 1.0,
         traced: None,
     };
     let with = FanOut {

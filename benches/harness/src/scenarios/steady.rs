@@ -16,8 +16,8 @@ pub(super) fn scenario(scale: Scale) -> FanOut {
         events: 1,
         bytes: 100,
         history: 1_000,
-        warm_up: scale.pick(0.5, 0.1),
-        seconds: scale.pick(3.0, 0.6),
+        warm_up: scale.pick(0.3, 0.1),
+        seconds: scale.pick(2.0, 0.5),
         traced: Some(scale.pick(5, 2)),
     }
 }

@@ -28,7 +28,7 @@ impl Transports {
     pub(super) fn new(scale: Scale) -> Self {
         Self {
             clients: scale.clients(500, 200),
-            seconds: scale.pick(5.0, 1.0),
+            seconds: scale.pick(3.0, 1.0),
         }
     }
 }
@@ -62,8 +62,8 @@ impl Scenario for Transports {
                 name: axum.server.name.clone(),
                 kind: kind.to_owned(),
             },
-            program: axum.program.clone(),
             kind: kind.to_owned(),
+            ..axum.clone()
         };
         TRANSPORTS.into_iter().map(by).collect()
     }

@@ -59,7 +59,12 @@ fn main() -> io::Result<()> {
     run(tokio_runtime(settings.workers), async {
         let listener = fanfare::axum::bind(settings.address()).await?;
         say_listening(listener.local_addr()?)?;
-        axum::serve(listener, router(app)).await
+        match &app {
+            App::Fanfare(_) => {
+                fanfare::axum::serve(listener, router(app).into_make_service()).await
+            }
+            App::Native(_) | App::Websocket(_) => axum::serve(listener, router(app)).await,
+        }
     })
 }
 

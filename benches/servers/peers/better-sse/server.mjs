@@ -108,6 +108,8 @@ const server = createServer({ noDelay: true }, async (request, response) => {
   }
 });
 
+// Node's 5 s would close the publisher's connection while clients catch up.
+server.keepAliveTimeout = 600_000;
 server.listen({ port: Number(flags.port), host: "127.0.0.1", backlog: 4096 }, () => {
   console.log(`listening on http://127.0.0.1:${server.address().port}`);
 });

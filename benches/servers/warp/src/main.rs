@@ -24,15 +24,20 @@ use warp::Filter;
 
 fn main() -> io::Result<()> {
     let Flags { kind, settings } = Flags::<Kind>::parse();
-    let routes = match kind {
-        Kind::Fanfare => fanfare(broadcaster(settings.history)),
-        Kind::Native => native(Arc::new(Native::new(settings.history))),
-    };
     run(tokio_runtime(settings.workers), async {
         let listener = fanfare::warp::bind(settings.address()).await?;
         say_listening(listener.local_addr()?)?;
-        warp::serve(routes).incoming(listener).run().await;
-        Ok(())
+        match kind {
+            Kind::Fanfare => {
+                let routes = fanfare(broadcaster(settings.history));
+                fanfare::warp::serve(listener, warp::service(routes)).await
+            }
+            Kind::Native => {
+                let routes = native(Arc::new(Native::new(settings.history)));
+                warp::serve(routes).incoming(listener).run().await;
+                Ok(())
+            }
+        }
     })
 }
 

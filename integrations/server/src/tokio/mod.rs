@@ -1,6 +1,8 @@
 //! The listener, for tokio, and a server on it.
 
 #[cfg(feature = "serve")]
+mod connection;
+#[cfg(feature = "serve")]
 mod serve;
 
 use std::io;

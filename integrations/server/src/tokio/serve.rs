@@ -13,12 +13,13 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower_service::Service;
 
+use super::connection::Connection;
 use crate::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT};
 
 /// Serves HTTP/1.1 to every connection of the listener, each in a task of tokio's.
@@ -181,16 +182,20 @@ async fn serve_connection<S, B>(
     let mut connection = pin!(http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_read_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .serve_connection(Connection::new(stream), TowerToHyperService::new(service))
         .with_upgrades());
+    let signal = ending.clone();
     let mut ended = pin!(ending.changed());
-    let mut is_finishing = false;
+    let (mut is_waiting, mut is_finishing) = (false, false);
     poll_fn(|cx| {
-        // A server that was dropped is at its end as well.
-        if !is_finishing && ended.as_mut().poll(cx).is_ready() {
+        // Once it waits, its lock is not for every event: a task's waker stays the same. A server that
+        // was dropped is at its end as well, and is an error here.
+        let has_news = !is_waiting || !matches!(signal.has_changed(), Ok(false));
+        if !is_finishing && has_news && ended.as_mut().poll(cx).is_ready() {
             is_finishing = true;
             connection.as_mut().graceful_shutdown();
         }
+        is_waiting = true;
         // An error is the client's leaving, or what it sent: nobody here can mend it.
         connection.as_mut().poll(cx).map(|_| ())
     })
