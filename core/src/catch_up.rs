@@ -74,6 +74,10 @@ impl CatchUp {
                     self.leave();
                     return Step::Joined(last, joined);
                 }
+                if let Some(sent) = found.page.records.last() {
+                    // Another gap is told from there, not once more from where the client began.
+                    self.asked = sent.id().into();
+                }
                 self.leave();
                 self.after = last.into();
                 let life = memory.life();
