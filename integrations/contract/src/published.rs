@@ -26,7 +26,7 @@ pub enum Outcome {
     Stored(Place),
     /// 503: nothing was stored.
     Refused,
-    /// 503, or no answer: it may have been stored, or not.
+    /// 503, a proxy's 502, or no answer: it may have been stored, or not.
     Unknown,
 }
 
@@ -35,7 +35,7 @@ impl Published {
     ///
     /// # Panics
     ///
-    /// If the answer is neither 202 with an id nor 503.
+    /// If the answer is neither 202 with an id nor one of those.
     #[track_caller]
     pub fn publish(addr: SocketAddr, topic: &str, number: u32) -> Self {
         let request = Request::post(&format!("/publish/{topic}"), number.to_string());
@@ -48,7 +48,7 @@ impl Published {
                 thread::sleep(POLL_INTERVAL);
                 Outcome::Unknown
             }
-            Some((_, None)) => Outcome::Unknown,
+            Some((502, _) | (_, None)) => Outcome::Unknown,
             Some((202, Some(answer))) => {
                 let answer: Value = serde_json::from_str(&answer).expect("the answer is JSON");
                 Outcome::Stored(Place::of(answer["id"].as_str().expect("it has an id")))
