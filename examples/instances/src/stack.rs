@@ -123,7 +123,7 @@ impl Process {
     fn start(command: &mut Command) -> io::Result<Self> {
         let child = command.stdin(Stdio::null()).spawn();
         let named = |error| {
-            let program = command.get_program().display().to_string();
+            let program = command.get_program().to_string_lossy().into_owned();
             io::Error::other(format!("{program}: {error}"))
         };
         child.map(Self).map_err(named)

@@ -243,7 +243,7 @@ impl Log {
             Ok(())
         };
         // Of all gaps, those that the stream went on behind; and those of which that is open.
-        let (mut passed, mut ahead) = (Vec::new(), Vec::new());
+        let (mut passed, mut ahead) = (Vec::<&Gap>::new(), Vec::<&Gap>::new());
         for told in &client.told {
             match told {
                 Told::Event(place, number) => {
@@ -260,8 +260,8 @@ impl Log {
                     )?;
                     next += found + 1;
                     last = *place;
-                    let is_passed = |gap: &mut &Gap| gap.to <= last;
-                    passed.extend(ahead.extract_if(.., is_passed));
+                    passed.extend(ahead.iter().filter(|gap| gap.to <= last));
+                    ahead.retain(|gap| gap.to > last);
                 }
                 Told::Gap(gap) => {
                     if Place::of(&gap.from) < last {

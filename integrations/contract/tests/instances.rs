@@ -59,7 +59,8 @@ impl Cluster {
         let addrs = demos.iter().map(Demo::addr).collect();
         // Of every topic, so that its name has been announced.
         let publish = |topic| demos[0].publish(&topic_of(topic), "start");
-        let start = (0..instances).map(publish).last().expect("an instance");
+        let mut starts: Vec<String> = (0..instances).map(publish).collect();
+        let start = starts.pop().expect("an instance");
         Self {
             demos: demos.into_iter().map(Mutex::new).collect(),
             addrs,
