@@ -96,10 +96,6 @@ impl CatchUp {
                     return Step::Joined(last, joined);
                 }
                 self.after = last.into();
-                if !is_empty {
-                    self.asked = self.after.clone();
-                    self.has_lagged = true;
-                }
                 if !leads_on {
                     // The window is not yet where the backend is: nothing to read, nothing to join.
                     let backend = &self.backend;

@@ -61,6 +61,9 @@ impl fmt::Display for PublishError {
             }
             Self::Closed => f.write_str("the broadcaster is closed"),
             Self::WouldWait => f.write_str("the backend takes time: await the publish"),
+            Self::History(error) if error.is_unknown() => {
+                f.write_str("the history may have stored the event, or not")
+            }
             Self::History(_) => f.write_str("the history did not take the event"),
         }
     }

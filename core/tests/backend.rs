@@ -161,6 +161,26 @@ fn a_hole_is_told_of_once_however_many_pages_lie_in_it() {
 }
 
 #[test]
+fn what_goes_while_a_client_comes_in_is_told_from_where_it_is() {
+    let remote = Remote::new(Retention::new().records(1_500).bytes(1 << 30));
+    let first = elsewhere(&remote, "a", 3_000);
+    let hub = hub_before(&remote, 10);
+    let mut client = Client::open(hub.subscribe("a").after(first[0]));
+    let mut seen = read(&mut client, 1);
+    let more = elsewhere(&remote, "a", 2_000);
+    seen.extend(read(&mut client, 2_500 - ids(&seen).len()));
+    let told = seen.iter().filter_map(|seen| match seen {
+        Seen::Gap { from, to, .. } => Some((from.clone(), *to)),
+        _ => None,
+    });
+    // The page that was being read had a thousand.
+    let expect = [(first[0], first[1_499]), (first[2_499], more[499])];
+    let expect = expect.map(|(from, to)| (Some(from.to_string()), to));
+    assert_eq!(told.collect::<Vec<_>>(), expect);
+    assert_eq!(ids(&seen), [&first[1_500..2_500], &more[500..]].concat());
+}
+
+#[test]
 fn who_falls_behind_the_window_reads_the_backend_and_is_told_only_of_what_is_gone() {
     let remote = Remote::new(100);
     let hub = hub_before(&remote, 2);

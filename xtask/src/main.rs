@@ -76,7 +76,8 @@ cargo xtask demo [FRAMEWORK] [FLAGS]  run the demo, release build; FRAMEWORK is 
                                       FLAGS are the demo's own (--port 4000, --history 5000, ...)
 cargo xtask test                      every test: unit, doc, loom, sockets, clients and a real browser
 cargo xtask tools                     install what the tests use and cargo does not build: Chromium,
-                                      curl, Node, Python, clients from npm and PyPI (test does so too)
+                                      curl, nginx, Node, Python, Redis, clients from npm and PyPI (test
+                                      does so too)
 cargo xtask bench [FLAGS]             measure every framework beside its own way, and write
                                       target/bench/report.html; --quick takes 3 minutes, all of it
                                       40; --compare OLD.json says what changed; --help: the rest

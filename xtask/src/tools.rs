@@ -39,7 +39,7 @@ struct Programs {
     packages: &'static [&'static str],
 }
 
-const PROGRAMS: [Programs; 5] = [
+const PROGRAMS: [Programs; 6] = [
     Programs {
         names: &["chromium", "chromedriver"],
         probe: None,
@@ -54,6 +54,11 @@ const PROGRAMS: [Programs; 5] = [
         names: &["redis-server", "redis-cli"],
         probe: None,
         packages: &["redis-server"],
+    },
+    Programs {
+        names: &["nginx"],
+        probe: None,
+        packages: &["nginx-light"],
     },
     Programs {
         names: &["node", "npm"],

@@ -14,7 +14,7 @@ use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
 
 use crate::history::History;
-use crate::{wait_for, Connection, Request, DEADLINE, POLL_INTERVAL};
+use crate::{free_port, wait_for, Connection, Request, DEADLINE, POLL_INTERVAL};
 
 /// A running demo. It is killed when this is dropped.
 #[derive(Debug)]
@@ -22,8 +22,10 @@ pub struct Demo {
     binary: PathBuf,
     flags: Vec<String>,
     process: Process,
+    /// Whether its history is elsewhere than in its memory.
+    has_backend: bool,
     /// Where its history is kept, which goes after it.
-    history: Option<History>,
+    _history: Option<History>,
 }
 
 /// What a process holds.
@@ -52,16 +54,33 @@ impl Demo {
     /// If the demo has not been built, or does not start to listen.
     #[track_caller]
     pub fn start(framework: &str, flags: &[&str]) -> Self {
+        Self::start_on(0, framework, flags, History::chosen())
+    }
+
+    /// Starts one that is told by its flags where history is, whatever this run is about, on a port
+    /// to which it can return: see [`free_port`].
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[track_caller]
+    pub fn start_with_history(framework: &str, flags: &[&str]) -> Self {
+        Self::start_on(free_port(), framework, flags, None)
+    }
+
+    #[track_caller]
+    fn start_on(port: u16, framework: &str, flags: &[&str], history: Option<History>) -> Self {
         let binary = binary(framework);
         let mut flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let history = History::chosen();
+        let has_backend = history.is_some() || flags.iter().any(|flag| is_history(flag));
         flags.extend(history.iter().flat_map(History::flags));
-        let process = Process::start(&binary, 0, &flags);
+        let process = Process::start(&binary, port, &flags);
         let demo = Self {
             binary,
             flags,
             process,
-            history,
+            has_backend,
+            _history: history,
         };
         demo.wait_until_ready();
         demo
@@ -115,7 +134,7 @@ impl Demo {
     /// A history elsewhere is there a moment after the demo listens.
     #[track_caller]
     fn wait_until_ready(&self) {
-        if self.history.is_some() {
+        if self.has_backend {
             wait_for("the history", || {
                 (self.stats()["backend"]["ready"] == true).then_some(())
             });
@@ -314,6 +333,11 @@ impl Drop for Process {
             eprintln!("the demo's standard error:\n{}", self.stderr.take());
         }
     }
+}
+
+/// Whether a flag says where history is.
+fn is_history(flag: &str) -> bool {
+    matches!(flag, "--data-dir" | "--redis")
 }
 
 /// Reads `listening on http://127.0.0.1:3000`, or `https`. Returns whether it is, and the address.

@@ -1,7 +1,7 @@
 //! A raw HTTP/1.1 client: it sends the bytes it is given, and shows the bytes that come back as they
 //! came, chunk by chunk, with the way they ended.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -82,6 +82,13 @@ impl Request {
     pub fn send(&self, addr: SocketAddr) -> Response {
         Connection::open(addr).send(self)
     }
+
+    /// As [`send`](Self::send), to a server that may be gone, or go before it has answered: then there
+    /// is no answer.
+    #[must_use]
+    pub fn try_send(&self, addr: SocketAddr) -> Option<Response> {
+        Connection::try_open(addr)?.try_send(self)
+    }
 }
 
 /// A connection to a server.
@@ -101,6 +108,13 @@ impl Connection {
     #[track_caller]
     pub fn open(addr: SocketAddr) -> Self {
         Self::over(Socket::Plain(connect(addr)))
+    }
+
+    /// Connects, if somebody listens at the address.
+    #[must_use]
+    pub fn try_open(addr: SocketAddr) -> Option<Self> {
+        let stream = try_connect(addr).ok()?;
+        Some(Self::over(Socket::Plain(stream)))
     }
 
     /// Connects to a server that speaks TLS, whatever certificate it shows.
@@ -129,6 +143,27 @@ impl Connection {
     /// If no answer comes.
     #[track_caller]
     pub fn send(mut self, request: &Request) -> Response {
+        let (sent, head) = self.ask(request);
+        let Some(head) = head else {
+            let Request { method, target, .. } = request;
+            panic!(
+                "no answer to {method} {target} (sending it: {sent:?}); got {:?}",
+                self.text()
+            );
+        };
+        self.answered(request, head)
+    }
+
+    /// As [`send`](Self::send), to a server that may go before it has answered: then there is no
+    /// answer.
+    #[must_use]
+    pub fn try_send(mut self, request: &Request) -> Option<Response> {
+        let (_, head) = self.ask(request);
+        head.map(|head| self.answered(request, head))
+    }
+
+    /// Sends a request and reads the answer's head. Returns how sending it went, too.
+    fn ask(&mut self, request: &Request) -> (io::Result<()>, Option<Head>) {
         let Request {
             method,
             target,
@@ -139,14 +174,11 @@ impl Connection {
         let bytes = [start.as_bytes(), headers, b"\r\n", body].concat();
         // A server may answer and close before it has read everything: the answer decides.
         let sent = self.stream.write_all(&bytes);
+        (sent, self.read_head())
+    }
 
-        let Some(head) = self.read_head() else {
-            panic!(
-                "no answer to {method} {target} (sending it: {sent:?}); got {:?}",
-                self.text()
-            );
-        };
-        let framing = Framing::of(method, &head);
+    fn answered(self, request: &Request, head: Head) -> Response {
+        let framing = Framing::of(&request.method, &head);
         Response {
             head,
             body: Body {
@@ -248,12 +280,13 @@ impl Connection {
 
 #[track_caller]
 fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&addr, DEADLINE)
-        .unwrap_or_else(|error| panic!("no connection to {addr}: {error}"));
-    stream
-        .set_nodelay(true)
-        .expect("a new socket takes options");
-    stream
+    try_connect(addr).unwrap_or_else(|error| panic!("no connection to {addr}: {error}"))
+}
+
+fn try_connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&addr, DEADLINE)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 enum Fill {
@@ -321,13 +354,19 @@ impl Response {
     /// If it does not end, or is cut.
     #[track_caller]
     pub fn text(mut self) -> String {
-        let mut bytes = Vec::new();
-        loop {
-            match self.body.next(DEADLINE) {
-                Piece::Chunk(chunk) => bytes.extend_from_slice(&chunk),
-                Piece::End(End::Clean) => return String::from_utf8_lossy(&bytes).into_owned(),
-                other => panic!("a body ended with {other:?} after {} bytes", bytes.len()),
-            }
+        match self.body.rest() {
+            (bytes, Piece::End(End::Clean)) => String::from_utf8_lossy(&bytes).into_owned(),
+            (bytes, other) => panic!("a body ended with {other:?} after {} bytes", bytes.len()),
+        }
+    }
+
+    /// As [`text`](Self::text), from a server that may go before it has sent all of it: then there is
+    /// none.
+    #[must_use]
+    pub fn try_text(mut self) -> Option<String> {
+        match self.body.rest() {
+            (bytes, Piece::End(End::Clean)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            _ => None,
         }
     }
 
@@ -416,6 +455,17 @@ impl Body {
                     let is_whole = matches!(self.framing, Framing::UntilClose);
                     self.framing = Framing::Ended(if is_whole { End::Clean } else { End::Cut });
                 }
+            }
+        }
+    }
+
+    /// All that comes in time, and what came instead of more.
+    fn rest(&mut self) -> (Vec<u8>, Piece) {
+        let mut bytes = Vec::new();
+        loop {
+            match self.next(DEADLINE) {
+                Piece::Chunk(chunk) => bytes.extend_from_slice(&chunk),
+                other => return (bytes, other),
             }
         }
     }

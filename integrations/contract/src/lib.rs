@@ -18,7 +18,11 @@ mod http;
 #[cfg(feature = "tls")]
 mod http2;
 mod limits;
+mod port;
 mod proxy;
+mod published;
+mod redis;
+mod roaming;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;
@@ -36,7 +40,11 @@ pub use http::{Body, Connection, End, Head, Piece, Pieces, Request, Response};
 #[cfg(feature = "tls")]
 pub use http2::{Http2, Http2Body, Http2Response};
 pub use limits::room_for;
+pub use port::free_port;
 pub use proxy::Proxy;
+pub use published::{Outcome, Published};
+pub use redis::Redis;
+pub use roaming::{Account, Log, Roaming};
 
 /// How long to wait for something that should come at once: long, so that a busy machine makes a
 /// test slow and not red.
@@ -113,6 +121,16 @@ macro_rules! each_framework_with_header_timeout {
         $crate::each_framework!(@ axum "axum" $($test)+);
         $crate::each_framework!(@ hyper "hyper" $($test)+);
         $crate::each_framework!(@ warp "warp" $($test)+);
+    };
+}
+
+/// As [`each_framework!`], for tests of minutes whose subject is behind the frameworks: one on tokio and
+/// one on smol.
+#[macro_export]
+macro_rules! each_framework_under_load {
+    ($($test:ident),+ $(,)?) => {
+        $crate::each_framework!(@ axum "axum" $($test)+);
+        $crate::each_framework!(@ hyper "hyper" $($test)+);
     };
 }
 

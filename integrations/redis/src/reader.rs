@@ -190,7 +190,10 @@ impl Reader {
         let mut gone = meta.gone.max(too_old).max(meta.lost);
         if !is_all && gone > meta.start {
             // Of these topics, perhaps nothing is.
-            gone = self.gone_of(link, topics, &meta)?.max(too_old);
+            // What has gone since the log was read is in the page.
+            let gone_by_then = gone;
+            gone = self.gone_of(link, topics, &meta)?.min(gone_by_then);
+            gone = gone.max(too_old);
         }
         let mut records = log.records;
         records.retain(|record| topics.matches(record.topic()));
