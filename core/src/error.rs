@@ -163,6 +163,8 @@ pub enum RefusedReason {
     Full,
     /// This key (user, tenant, address) has as many subscribers as it may.
     KeyFull,
+    /// This key has opened as many streams as it may in so short a time.
+    Rate,
     /// The broadcaster is closed: the server is going away.
     Closing,
 }
@@ -178,14 +180,22 @@ pub enum WhenRefused {
     Status,
     /// With 200, a `retry` and a clean end: a browser's `EventSource` comes back by itself.
     Soft,
+    /// With 204, which sends a browser's `EventSource` away for good.
+    Away,
 }
 
 impl Refused {
+    /// Whether the same client can be admitted later, by this process.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.reason != RefusedReason::Closing
+    }
+
     /// The status that says so: 429 for a limit of the client's own, else 503.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self.reason {
-            RefusedReason::KeyFull => 429,
+            RefusedReason::KeyFull | RefusedReason::Rate => 429,
             RefusedReason::Full | RefusedReason::Closing => 503,
         }
     }
@@ -202,6 +212,7 @@ impl fmt::Display for Refused {
         f.write_str(match self.reason {
             RefusedReason::Full => "there are as many subscribers as there may be",
             RefusedReason::KeyFull => "this client has as many streams as it may have",
+            RefusedReason::Rate => "this client opens streams faster than it may",
             RefusedReason::Closing => "the server is going away",
         })
     }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-use crate::broadcaster::Subscribe;
+use crate::broadcaster::admission::Permit;
+use crate::broadcaster::{EndReason, Private, Subscribe};
 use crate::channel::ClientStream;
 use crate::encode::{encode_into, write_retry_line};
 use crate::error::{Refused, WhenRefused};
@@ -34,8 +35,8 @@ pub const HEADERS: [(&str, &str); 3] = [
     ("x-accel-buffering", "no"),
 ];
 
-/// What a handler answers with: made from a [`Subscribe`], a [`Subscriber`], a [`Refused`], a
-/// [`ClientStream`], an [`EventStream`], or any stream of [`Event`]s.
+/// What a handler answers with: made from a [`Subscribe`], a [`Subscriber`], a [`Private`], a
+/// [`Refused`], a [`ClientStream`], an [`EventStream`], or any stream of [`Event`]s.
 ///
 /// A framework's `Sse` turns it into that framework's response. An integration reads
 /// [`status`](Self::status) and [`retry_after`](Self::retry_after), adds [`HEADERS`] if the
@@ -92,7 +93,7 @@ impl Answer {
                     HeaderValue::from_static(value),
                 );
             }
-        } else {
+        } else if status != StatusCode::NO_CONTENT {
             headers.insert(
                 CONTENT_TYPE,
                 HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -119,6 +120,15 @@ impl From<Subscribe> for Answer {
     }
 }
 
+impl From<Private> for Answer {
+    fn from(private: Private) -> Self {
+        match private.open() {
+            Ok(stream) => stream.into(),
+            Err(refused) => refused.into(),
+        }
+    }
+}
+
 impl From<Subscriber> for Answer {
     fn from(subscriber: Subscriber) -> Self {
         Self::ok(Body::Subscriber(subscriber))
@@ -134,6 +144,11 @@ impl From<Refused> for Answer {
                 bytes.push(b'\n');
                 Self::ok(Body::Whole(Some(bytes.into())))
             }
+            WhenRefused::Away => Self {
+                status: 204,
+                retry_after: None,
+                body: SseBody(Body::Whole(None)),
+            },
             WhenRefused::Status => Self {
                 status: refused.status(),
                 retry_after: Some(refused.retry_after),
@@ -241,6 +256,8 @@ pub struct EventStream {
     timer: Arc<dyn Timer>,
     pulse: Option<Arc<Pulse>>,
     liveness: Liveness,
+    /// If a broadcaster has admitted it, which then may end it.
+    permit: Option<Permit>,
 }
 
 impl EventStream {
@@ -280,7 +297,28 @@ impl EventStream {
             timer: Arc::new(ThreadTimer),
             pulse: None,
             liveness: Liveness::new(0),
+            permit: None,
         }
+    }
+
+    pub(crate) fn admitted(mut self, permit: Permit) -> Self {
+        self.permit = Some(permit);
+        self
+    }
+
+    /// The end, if the broadcaster that has admitted it says so: the last bytes, then none.
+    fn poll_must_end(&mut self) -> Poll<Option<Bytes>> {
+        let Some(permit) = &mut self.permit else {
+            return Poll::Pending;
+        };
+        if permit.reason != EndReason::Left {
+            return Poll::Ready(None);
+        }
+        let Some(reason) = permit.must_end() else {
+            return Poll::Pending;
+        };
+        permit.reason = reason;
+        Poll::Ready(permit.hub.farewell(reason))
     }
 
     /// The sign of life that is due, if one is.
@@ -319,6 +357,13 @@ impl Stream for EventStream {
             this.liveness.sent();
             return Poll::Ready(Some(opening));
         }
+        if let Some(lease) = this.permit.as_ref().and_then(|p| p.lease.as_ref()) {
+            // Before the look, which so cannot find old news.
+            lease.is_read_by(cx.waker());
+        }
+        if let Poll::Ready(end) = this.poll_must_end() {
+            return Poll::Ready(end);
+        }
         let stream = this
             .stream
             .get_mut()
@@ -326,6 +371,9 @@ impl Stream for EventStream {
         match stream.as_mut().poll_next(cx) {
             Poll::Ready(bytes) => {
                 this.liveness.sent();
+                if let (None, Some(permit)) = (&bytes, &mut this.permit) {
+                    permit.reason = EndReason::Finished;
+                }
                 Poll::Ready(bytes)
             }
             Poll::Pending => match this.poll_idle(cx) {

@@ -7,15 +7,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 
+use crate::broadcaster::admission::Permit;
 use crate::broadcaster::backend::Piece;
-use crate::broadcaster::hub::Permit;
+use crate::broadcaster::EndReason;
 use crate::catch_up::{CatchUp, Step};
 use crate::gap::{Gap, GapReason, LagPolicy};
 use crate::history::{Batch, Fill, Joined, Start, View};
 use crate::id::EventId;
 use crate::keep_alive::Liveness;
 use crate::sync::Ordering;
-use crate::wait::Sleeper;
+use crate::wait::{Marked, Sleeper};
 
 /// One client's cursor in the log: a stream of encoded bytes that are shared with every other
 /// subscriber at the same place.
@@ -125,18 +126,19 @@ impl Subscriber {
     fn next(&mut self, cx: &mut Context<'_>) -> Next {
         match self.phase {
             Phase::Ended => return Next::End,
-            Phase::Ending => return self.end(),
+            Phase::Ending => return self.end(EndReason::Lagged),
             Phase::Opening => {
                 self.phase = Phase::Following;
                 return self.send(self.permit.hub.settings.opening.clone());
             }
             Phase::Following => {}
         }
+        // Before anything is delivered: it may be without the right to it by now.
+        if let Some(reason) = self.permit.must_end() {
+            return self.end(reason);
+        }
         if let Some(gap) = self.gap.take() {
-            let hub = &self.permit.hub;
-            hub.counters.gaps.fetch_add(1, Ordering::Relaxed);
-            let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
-            return self.send(bytes);
+            return self.tell(&gap);
         }
         if self.outside.is_some() {
             if let Some(next) = self.come_in(cx) {
@@ -180,10 +182,14 @@ impl Subscriber {
                 Fill::Nothing(tail) => self.place = tail,
             }
         }
-        if closed {
-            return self.end();
-        }
-        self.wait()
+        self.rest(closed)
+    }
+
+    fn tell(&mut self, gap: &Gap) -> Next {
+        let hub = &self.permit.hub;
+        hub.counters.gaps.add(gap.reason);
+        let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
+        self.send(bytes)
     }
 
     fn send(&mut self, bytes: Bytes) -> Next {
@@ -197,11 +203,7 @@ impl Subscriber {
         let hub = &self.permit.hub;
         match self.outside.as_deref_mut()? {
             Outside::Behind(catch_up) => match catch_up.next(&hub.memory, &self.view, cx) {
-                Step::Gap(gap) => {
-                    hub.counters.gaps.fetch_add(1, Ordering::Relaxed);
-                    let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
-                    Some(self.send(bytes))
-                }
+                Step::Gap(gap) => Some(self.tell(&gap)),
                 Step::Piece(Piece { bytes, records, .. }) => {
                     self.view.count(records, bytes.len() as u64);
                     hub.counters.replayed.fetch_add(records, Ordering::Relaxed);
@@ -215,8 +217,10 @@ impl Subscriber {
                 Step::More => Some(Next::More),
                 // The backend may be away for long, and the client has its place: it goes on
                 // elsewhere.
-                Step::Waiting if hub.is_closed() => Some(self.end()),
-                Step::Waiting => Some(self.wait()),
+                Step::Waiting => {
+                    let closed = hub.is_closed();
+                    Some(self.rest(closed))
+                }
             },
             Outside::Ahead { id, life } => {
                 let (id, life) = (*id, *life);
@@ -230,11 +234,11 @@ impl Subscriber {
                         self.outside = None;
                         None
                     }
-                    _ if closed => Some(self.end()),
+                    _ if closed => Some(self.end(EndReason::Closed)),
                     Some(Joined { place, .. }) => {
                         // All that is here, it has.
                         self.place = place;
-                        Some(self.wait())
+                        Some(self.rest(closed))
                     }
                     // What it waited for has come and gone, or the log has begun anew.
                     None => {
@@ -248,10 +252,18 @@ impl Subscriber {
         }
     }
 
-    /// Nothing to send, or a sign of life.
-    fn wait(&mut self) -> Next {
-        if self.liveness.is_due(self.permit.hub.beat()) {
-            return Next::Bytes(self.permit.hub.settings.keep_alive_bytes.clone());
+    /// Nothing to send: the end, if it has come, or a sign of life, if it is due.
+    fn rest(&mut self, closed: bool) -> Next {
+        if closed {
+            return self.end(EndReason::Closed);
+        }
+        let hub = &self.permit.hub;
+        if hub.drain.take_end() {
+            return self.end(EndReason::Drained);
+        }
+        if self.liveness.is_due(hub.beat()) {
+            hub.counters.keep_alives.fetch_add(1, Ordering::Relaxed);
+            return Next::Bytes(hub.settings.keep_alive_bytes.clone());
         }
         Next::Nothing
     }
@@ -259,11 +271,18 @@ impl Subscriber {
     fn deliver(&mut self, batch: Batch) -> Next {
         self.place = batch.to;
         self.at = batch.last;
+        let counters = &self.permit.hub.counters;
         if self.catching_up {
-            let counters = &self.permit.hub.counters;
             counters
                 .replayed
                 .fetch_add(batch.records, Ordering::Relaxed);
+        }
+        let behind = self.view.tail().saturating_sub(self.place);
+        if behind > 0 {
+            counters.lag.add(behind);
+        }
+        if let Some(lease) = &self.permit.lease {
+            lease.moved_to(self.place);
         }
         self.send(batch.bytes)
     }
@@ -300,10 +319,7 @@ impl Subscriber {
             // Told first: a client that has no id yet could not say where it stopped.
             self.phase = Phase::Ending;
         }
-        let gap = Gap::new(GapReason::Lagged, Some(&from), to);
-        hub.counters.gaps.fetch_add(1, Ordering::Relaxed);
-        let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
-        Some(self.send(bytes))
+        Some(self.tell(&Gap::new(GapReason::Lagged, Some(&from), to)))
     }
 
     fn yield_to_others(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
@@ -312,10 +328,12 @@ impl Subscriber {
         Poll::Pending
     }
 
-    /// The server ends the stream: when to come back, then nothing more.
-    fn end(&mut self) -> Next {
+    /// The server ends the stream: why, when to come back, then nothing more.
+    fn end(&mut self, reason: EndReason) -> Next {
         self.phase = Phase::Ended;
-        self.permit.hub.farewell().map_or(Next::End, Next::Bytes)
+        self.permit.reason = reason;
+        let farewell = self.permit.hub.farewell(reason);
+        farewell.map_or(Next::End, Next::Bytes)
     }
 }
 
@@ -340,8 +358,17 @@ impl Stream for Subscriber {
             }
             // What was looked at while marked cannot be old news: look, mark, look again. A mark
             // that was there before saves the second look.
-            if marked || this.view.waiters().mark(&mut this.sleeper, cx.waker()) {
+            if marked {
                 return Poll::Pending;
+            }
+            match this.view.waiters().mark(&mut this.sleeper, cx.waker()) {
+                Marked::Already => return Poll::Pending,
+                Marked::Anew => {}
+                Marked::Elsewhere => {
+                    if let Some(lease) = &this.permit.lease {
+                        lease.is_read_by(cx.waker());
+                    }
+                }
             }
             marked = true;
         }

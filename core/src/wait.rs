@@ -52,6 +52,17 @@ pub(crate) struct Sleeper {
     slot: Option<Arc<Slot>>,
 }
 
+/// What [`Waiters::mark`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// Nothing: it was marked, with this waker, all along.
+    Already,
+    /// It is asleep. Look once more.
+    Anew,
+    /// It is asleep, in a task that was not known before. Look once more.
+    Elsewhere,
+}
+
 impl Slot {
     fn asleep(waker: Waker, index: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -64,23 +75,27 @@ impl Slot {
 
 impl Waiters {
     /// Marks a sleeper asleep: what it looks at from now on cannot be old news, and if it finds
-    /// nothing it may return `Pending`. `true`: it was marked, with this waker, all along.
+    /// nothing it may return `Pending`.
     ///
     /// Takes no lock and clones nothing, unless the task has changed its waker. A waker may
-    /// deny that it is equal to its own clone, so nobody may wait for `true`.
-    pub(crate) fn mark(&self, sleeper: &mut Sleeper, waker: &Waker) -> bool {
-        match &sleeper.slot {
+    /// deny that it is equal to its own clone, so nobody may wait for [`Marked::Already`].
+    pub(crate) fn mark(&self, sleeper: &mut Sleeper, waker: &Waker) -> Marked {
+        let marked = match &sleeper.slot {
             Some(slot) if slot.waker.will_wake(waker) => {
                 if slot.asleep.load(Ordering::Relaxed) {
-                    return true;
+                    return Marked::Already;
                 }
                 slot.asleep.store(true, Ordering::Release);
+                Marked::Anew
             }
-            _ => self.settle(sleeper, waker.clone()),
-        }
-        // Pairs with the fence in `wake_all`.
+            _ => {
+                self.settle(sleeper, waker.clone());
+                Marked::Elsewhere
+            }
+        };
+        // Pairs with the fence in `wake_some`.
         fence(Ordering::SeqCst);
-        false
+        marked
     }
 
     /// Puts a sleeper, asleep, into a slot with this waker: its own, unless that is just being
@@ -154,6 +169,12 @@ impl Waiters {
     /// Wakers are foreign code: they are woken and dropped outside of every lock, and one that
     /// panics does not keep the others from being woken.
     pub(crate) fn wake_all(&self) {
+        self.wake_some(usize::MAX);
+    }
+
+    /// Wakes at most so many of those who are asleep. How many it woke.
+    pub(crate) fn wake_some(&self, limit: usize) -> usize {
+        let mut woken = 0;
         // Pairs with the fence in `mark`.
         fence(Ordering::SeqCst);
         let mut rest = usize::MAX;
@@ -163,18 +184,22 @@ impl Waiters {
             // has been visited already. Who comes meanwhile sees the news when it next looks.
             rest = rest.min(chunks.len());
             let Some(chunk) = rest.checked_sub(1).and_then(|at| chunks.get(at)) else {
-                return;
+                return woken;
             };
             let chunk = Arc::clone(chunk);
             drop(chunks);
             rest -= 1;
             for slot in chunk.iter() {
+                if woken == limit {
+                    return woken;
+                }
                 // The plain load spares the bus a write for everyone who is awake anyway.
                 if slot.asleep.load(Ordering::Relaxed) && slot.asleep.swap(false, Ordering::AcqRel)
                 {
                     // A panic is reported by the hook and ends here: neither the publisher nor
                     // the others who sleep are at fault.
                     let _ = catch_unwind(AssertUnwindSafe(|| slot.waker.wake_by_ref()));
+                    woken += 1;
                 }
             }
         }
@@ -211,19 +236,32 @@ mod tests {
         let waker = Waker::from(Arc::clone(&count));
         let mut sleepers: Vec<_> = (0..100).map(|_| Sleeper::default()).collect();
         for sleeper in sleepers.iter_mut().take(70) {
-            assert!(
-                !waiters.mark(sleeper, &waker),
-                "the first mark asks for a second look"
-            );
-            assert!(
-                waiters.mark(sleeper, &waker),
-                "the second mark finds the first"
-            );
+            let first = waiters.mark(sleeper, &waker);
+            assert_eq!(first, Marked::Elsewhere, "asks for a second look");
+            let second = waiters.mark(sleeper, &waker);
+            assert_eq!(second, Marked::Already, "finds the first");
         }
         waiters.wake_all();
         assert_eq!(count.0.load(Ordering::Relaxed), 70);
         waiters.wake_all();
         assert_eq!(count.0.load(Ordering::Relaxed), 70);
+        let again = waiters.mark(&mut sleepers[0], &waker);
+        assert_eq!(again, Marked::Anew, "asks for a second look");
+    }
+
+    #[test]
+    fn some_are_woken_and_then_others() {
+        let waiters = Waiters::default();
+        let count = Arc::new(Counter::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let mut sleepers: Vec<_> = (0..100).map(|_| Sleeper::default()).collect();
+        for sleeper in &mut sleepers {
+            waiters.mark(sleeper, &waker);
+        }
+        for (limit, expect) in [(0, 0), (30, 30), (65, 65), (30, 5), (30, 0)] {
+            assert_eq!(waiters.wake_some(limit), expect);
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 100);
     }
 
     #[test]
@@ -326,7 +364,8 @@ mod tests {
         let (old, new) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
         let mut sleeper = Sleeper::default();
         waiters.mark(&mut sleeper, &Waker::from(Arc::clone(&old)));
-        assert!(!waiters.mark(&mut sleeper, &Waker::from(Arc::clone(&new))));
+        let moved = waiters.mark(&mut sleeper, &Waker::from(Arc::clone(&new)));
+        assert_eq!(moved, Marked::Elsewhere);
         waiters.wake_all();
         assert_eq!(old.0.load(Ordering::Relaxed), 0);
         assert_eq!(new.0.load(Ordering::Relaxed), 1);

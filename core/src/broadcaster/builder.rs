@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::backend::Backend;
 use super::feed;
 use super::hub::Hub;
+use super::lease::{KeyFull, KeyLimits, Rate};
 use super::Broadcaster;
 use crate::encode::write_retry_line;
 use crate::error::WhenRefused;
@@ -29,8 +30,10 @@ pub struct Builder {
     gap_name: EventName,
     retry: Option<Duration>,
     max_event_bytes: usize,
+    end_name: Option<EventName>,
     max_subscribers: usize,
-    max_per_key: usize,
+    per_key: KeyLimits,
+    max_lifetime: Option<Duration>,
     max_topics: usize,
     max_history_bytes: usize,
     when_refused: WhenRefused,
@@ -98,16 +101,53 @@ impl Builder {
         self
     }
 
-    /// The most subscribers at once. By default there is no limit, since only you know how many
-    /// files your process may open; give it one below that.
+    /// The name of the event with which a stream ends that the server ends, so that a page can tell
+    /// why: its data is `{"reason":"expired"}`, with the word of the
+    /// [`EndReason`](super::EndReason). By default there is none.
+    ///
+    /// A browser's `EventSource` comes back after every end; a page that should not closes it when it
+    /// sees this event.
+    pub fn end_name(mut self, name: impl Into<EventName>) -> Self {
+        self.end_name = Some(name.into());
+        self
+    }
+
+    /// The most streams at once. By default there is no limit, since only you know how many
+    /// files your process may open; give it one below that. Who comes past it is refused; nobody is
+    /// ended to make room, since who is ended comes back.
     pub fn max_subscribers(mut self, limit: usize) -> Self {
         self.max_subscribers = limit;
         self
     }
 
-    /// The most subscribers at once with the same [key](super::Subscribe::key). By default no limit.
+    /// The most streams at once with the same [key](super::Subscribe::key). By default no limit.
     pub fn max_per_key(mut self, limit: usize) -> Self {
-        self.max_per_key = limit;
+        self.per_key.streams = limit;
+        self
+    }
+
+    /// What happens to a key's streams past [`max_per_key`](Self::max_per_key). By default
+    /// [`KeyFull::Refuse`].
+    pub fn when_key_full(mut self, what: KeyFull) -> Self {
+        self.per_key.when_full = what;
+        self
+    }
+
+    /// How fast new streams of the same [key](super::Subscribe::key) may be opened. By default there
+    /// is no limit.
+    pub fn max_rate_per_key(mut self, rate: Rate) -> Self {
+        self.per_key.rate = Some(rate);
+        self
+    }
+
+    /// How long any stream may last: a tenth less at most, another for each, so that those who came
+    /// together do not come back together. By default for ever.
+    ///
+    /// Load balancers and proxies cut connections after a time that is fixed, an hour, say, wherever
+    /// the stream is. One that ends before, between two events, costs its client a reconnect and
+    /// nothing else.
+    pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.max_lifetime = Some(lifetime);
         self
     }
 
@@ -163,8 +203,10 @@ impl Builder {
             retry: self.retry,
             opening,
             max_event_bytes: self.max_event_bytes,
+            end_name: self.end_name,
             max_subscribers: self.max_subscribers,
-            max_per_key: self.max_per_key,
+            per_key: self.per_key,
+            max_lifetime: self.max_lifetime,
             when_refused: self.when_refused,
         };
         let limits = Limits {
@@ -195,8 +237,14 @@ impl Default for Builder {
             gap_name: EventName::from_static("gap"),
             retry: Some(DEFAULT_RETRY),
             max_event_bytes: 2 << 20,
+            end_name: None,
             max_subscribers: usize::MAX,
-            max_per_key: usize::MAX,
+            per_key: KeyLimits {
+                streams: usize::MAX,
+                when_full: KeyFull::default(),
+                rate: None,
+            },
+            max_lifetime: None,
             max_topics: LIMITS.topics,
             max_history_bytes: LIMITS.bytes,
             when_refused: WhenRefused::default(),
@@ -217,7 +265,9 @@ pub(crate) struct Settings {
     /// block, or a comment.
     pub(crate) opening: Bytes,
     pub(super) max_event_bytes: usize,
+    pub(super) end_name: Option<EventName>,
     pub(super) max_subscribers: usize,
-    pub(super) max_per_key: usize,
+    pub(super) per_key: KeyLimits,
+    pub(super) max_lifetime: Option<Duration>,
     pub(super) when_refused: WhenRefused,
 }

@@ -246,7 +246,8 @@ impl Future for Ended {
         let timer = hub.memory.timer();
         // A grace that no clock can count to is one without end.
         let deadline = closed_at.checked_add(this.grace);
-        let is_over = deadline.is_some_and(|deadline| timer.now() >= deadline);
+        let is_over = deadline.is_some_and(|deadline| timer.now() >= deadline)
+            || hub.has_given_up.load(Ordering::SeqCst);
         let is_alone = this.until_alone && hub.subscribers.load(Ordering::SeqCst) == 0;
         if is_over || is_alone {
             return Poll::Ready(());

@@ -1,6 +1,5 @@
 //! [`Hub`]: what all handles of a broadcaster share: the log, the beat, and who is admitted.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
@@ -9,10 +8,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::admission::{Admission, Permit, Place};
 use super::backend::Backend;
 use super::builder::{Settings, DEFAULT_RETRY};
-use crate::encode::write_retry_line;
-use crate::error::{Refused, RefusedReason};
+use super::counters::{Counters, EndReason, Reason as _};
+use super::drain::DrainState;
+use super::lease::{KeyRefused, Leases, Terms};
+use crate::encode::{encode_into, write_retry_line};
+use crate::error::{Refused, RefusedReason, WhenRefused};
+use crate::event::Event;
 use crate::history::Memory;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::wait::Waiters;
@@ -32,45 +36,16 @@ pub(crate) struct Hub {
     ticking: AtomicBool,
     next_beat: Mutex<Option<Instant>>,
     pub(super) subscribers: AtomicUsize,
-    keys: Mutex<HashMap<Arc<str>, usize>>,
+    pub(super) leases: Leases,
+    pub(crate) drain: DrainState,
+    /// Whether streams that have not ended are waited for no longer.
+    pub(super) has_given_up: AtomicBool,
     /// Those who wait for the close or for the last subscriber.
     pub(super) ending: Waiters,
     pub(crate) counters: Counters,
     /// Makes jitter differ from hub to hub and from call to call.
     jitter: RandomState,
     jittered: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) gaps: AtomicU64,
-    pub(crate) replayed: AtomicU64,
-    pub(super) refused: AtomicU64,
-}
-
-/// A subscriber's place among the others. Dropping it gives the place back.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    pub(crate) hub: Arc<Hub>,
-    key: Option<Arc<str>>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(key) = &self.key {
-            let mut keys = self.hub.keys.lock();
-            if let Some(count) = keys.get_mut(key) {
-                *count -= 1;
-                if *count == 0 {
-                    keys.remove(key);
-                }
-            }
-        }
-        // `SeqCst`, with the loads in `Ended`: either it sees the last one gone, or is woken.
-        if self.hub.subscribers.fetch_sub(1, Ordering::SeqCst) == 1 && self.hub.is_closed() {
-            self.hub.ending.wake_all();
-        }
-    }
 }
 
 impl Hub {
@@ -85,7 +60,9 @@ impl Hub {
             ticking: AtomicBool::new(false),
             next_beat: Mutex::new(None),
             subscribers: AtomicUsize::new(0),
-            keys: Mutex::new(HashMap::new()),
+            leases: Leases::default(),
+            drain: DrainState::default(),
+            has_given_up: AtomicBool::new(false),
             ending: Waiters::default(),
             counters: Counters::default(),
             jitter: RandomState::new(),
@@ -93,46 +70,67 @@ impl Hub {
         }
     }
 
-    pub(super) fn admit(hub: &Arc<Self>, key: Option<Arc<str>>) -> Result<Permit, Refused> {
+    /// Admits one more stream, if it may come.
+    pub(super) fn admit(hub: &Arc<Self>, admission: Admission) -> Result<Permit, Refused> {
+        let answer = admission.when_refused;
         if hub.is_closing() {
-            return Err(hub.refuse(RefusedReason::Closing));
-        }
-        let limit = hub.settings.max_subscribers;
-        let one_more = |count| (count < limit).then_some(count + 1);
-        // `SeqCst` here and in `keep_ticking`, against `tick`: either it sees the subscriber, or
-        // the subscriber sees that nothing ticks.
-        if hub
-            .subscribers
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_more)
-            .is_err()
-        {
-            return Err(hub.refuse(RefusedReason::Full));
+            return Err(hub.refuse(RefusedReason::Closing, answer));
         }
         // From here on a return gives the place back.
-        let mut permit = Permit {
-            hub: Arc::clone(hub),
-            key: None,
+        let Some(place) = Place::take(hub) else {
+            return Err(hub.refuse(RefusedReason::Full, answer));
         };
-        if let Some(key) = key.filter(|_| hub.settings.max_per_key < usize::MAX) {
-            let mut keys = hub.keys.lock();
-            let count = keys.get(&key).copied().unwrap_or(0);
-            if count >= hub.settings.max_per_key {
-                drop(keys);
-                return Err(hub.refuse(RefusedReason::KeyFull));
-            }
-            keys.insert(Arc::clone(&key), count + 1);
-            permit.key = Some(key);
+        if hub.drain.is_draining() {
+            return Err(hub.refuse(RefusedReason::Closing, answer));
         }
-        Ok(permit)
+        let terms = Terms {
+            keys: admission.keys.into(),
+            expires: admission.expires,
+            lifetime_ends: hub.settings.max_lifetime.and_then(|lifetime| {
+                let now = hub.memory.timer().now();
+                now.checked_add(lifetime - hub.jitter(lifetime / 10))
+            }),
+            is_private: admission.is_private,
+        };
+        let lease = if terms.are_any() {
+            let lease = Leases::give(hub, hub.settings.per_key, terms);
+            Some(lease.map_err(|refused| match refused {
+                KeyRefused::Full => hub.refuse(RefusedReason::KeyFull, answer),
+                KeyRefused::Rate(wait) => hub.refuse_for(RefusedReason::Rate, wait, answer),
+            })?)
+        } else {
+            None
+        };
+        hub.counters.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(Permit {
+            hub: place,
+            lease,
+            reason: EndReason::Left,
+        })
     }
 
-    pub(super) fn refuse(&self, reason: RefusedReason) -> Refused {
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
-        let retry_after = self.jittered_retry();
+    /// A refusal, with a time to come back that is another for each.
+    pub(super) fn refuse(&self, reason: RefusedReason, answer: Option<WhenRefused>) -> Refused {
+        self.refuse_for(reason, Duration::ZERO, answer)
+    }
+
+    /// The same, for at least so long.
+    fn refuse_for(
+        &self,
+        reason: RefusedReason,
+        at_least: Duration,
+        answer: Option<WhenRefused>,
+    ) -> Refused {
+        self.counters.refused.add(reason);
+        let mut answer = answer.unwrap_or(self.settings.when_refused);
+        // Another process takes over, and a browser's `EventSource` is to find it.
+        if answer == WhenRefused::Status && self.drain.is_draining() {
+            answer = WhenRefused::Soft;
+        }
         Refused {
             reason,
-            retry_after,
-            answer: self.settings.when_refused,
+            retry_after: at_least + self.jittered_retry(),
+            answer,
         }
     }
 
@@ -160,6 +158,7 @@ impl Hub {
             *self.closed_at.lock() = Some(self.memory.timer().now());
             self.closed.store(true, Ordering::SeqCst);
             self.memory.wake_all();
+            self.leases.end_private(EndReason::Closed);
             self.ending.wake_all();
         }
     }
@@ -172,6 +171,19 @@ impl Hub {
         self.beat.load(Ordering::Acquire)
     }
 
+    /// Those who do not read their end are not waited for any longer.
+    pub(super) fn give_up_on_the_rest(&self) {
+        self.has_given_up.store(true, Ordering::SeqCst);
+        self.ending.wake_all();
+    }
+
+    /// Less than this, another each time.
+    fn jitter(&self, below: Duration) -> Duration {
+        let drawn = self.jittered.fetch_add(1, Ordering::Relaxed);
+        let share = self.jitter.hash_one(drawn) % 1_000;
+        below * u32::try_from(share).unwrap_or(0) / 1_000
+    }
+
     /// The reconnection time, give or take a half: those who leave together should not come
     /// back together.
     fn jittered_retry(&self) -> Duration {
@@ -180,20 +192,22 @@ impl Hub {
             .retry
             .unwrap_or(DEFAULT_RETRY)
             .min(LONGEST_RETRY);
-        let draw = self
-            .jitter
-            .hash_one(self.jittered.fetch_add(1, Ordering::Relaxed));
-        let share = (draw % 1_000) as u32;
-        base / 2 + base * share / 1_000
+        base / 2 + self.jitter(base)
     }
 
-    /// The last bytes of a stream that the server ends: when to come back.
-    pub(crate) fn farewell(&self) -> Option<Bytes> {
-        self.settings.retry?;
+    /// The last bytes of a stream that the server ends: why, if the application wants that said, and
+    /// when to come back.
+    pub(crate) fn farewell(&self, reason: EndReason) -> Option<Bytes> {
         let mut bytes = Vec::with_capacity(32);
-        write_retry_line(self.jittered_retry(), &mut bytes);
-        bytes.push(b'\n');
-        Some(bytes.into())
+        if let Some(name) = &self.settings.end_name {
+            let data = format!("{{\"reason\":\"{}\"}}", reason.as_str());
+            encode_into(&Event::data(data).name(name.clone()), &mut bytes);
+        }
+        if self.settings.retry.is_some() {
+            write_retry_line(self.jittered_retry(), &mut bytes);
+            bytes.push(b'\n');
+        }
+        (!bytes.is_empty()).then(|| bytes.into())
     }
 
     /// Sees to it that one call of [`tick`](Self::tick) is scheduled, if there is anything to

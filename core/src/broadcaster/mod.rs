@@ -6,6 +6,12 @@ pub(crate) mod backend;
 mod feed;
 mod topic_source;
 mod subscribe;
+mod private;
+pub(crate) mod admission;
+mod lease;
+mod authorise;
+mod drain;
+mod counters;
 mod futures;
 
 use std::fmt;
@@ -14,18 +20,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::hub::Hub;
-use crate::error::PublishError;
+use crate::error::{PublishError, RefusedReason};
 use crate::event::Event;
+use crate::gap::GapReason;
 use crate::history::TopicStats;
 use crate::id::{EventId, LastEventId};
 use crate::record::Draft;
+use crate::response::EventStream;
 use crate::sync::Ordering;
 use crate::topic::{Topic, Topics};
 use crate::wait::Sleeper;
 
+pub use self::authorise::Authorising;
 pub use self::backend::BackendStats;
 pub use self::builder::Builder;
+pub use self::counters::{DrainProgress, EndReason, LagHistogram, Reason, Tally};
+pub use self::drain::{Drain, DrainWhen, Drained, Draining};
 pub use self::futures::{CloseWhen, Ended, Publish, Replay, Serve};
+pub use self::lease::{KeyFull, OpenStream, Rate};
+pub use self::private::Private;
 pub use self::subscribe::Subscribe;
 pub use self::topic_source::TopicSource;
 
@@ -176,6 +189,65 @@ impl Broadcaster {
         Subscribe::new(self.clone(), topics.into())
     }
 
+    /// A stream to one client alone that is counted, limited and ended with all the others: a stream
+    /// of events, the stream of a [`channel`](crate::channel()), or an [`EventStream`] with its own
+    /// signs of life.
+    ///
+    /// Without this, a private stream is its producer's to end.
+    pub fn private(&self, stream: impl Into<EventStream>) -> Private {
+        Private::new(self.clone(), stream.into())
+    }
+
+    /// Ends every stream of a [key](Subscribe::key) now, whatever it still had to deliver: when a
+    /// user logs out, or may not listen any more. How many there were.
+    ///
+    /// Their clients come back, unless they are refused: forget the rights first.
+    #[allow(clippy::must_use_candidate)] // It is called for what it does.
+    pub fn disconnect(&self, key: &str) -> usize {
+        self.hub().leases.end_key(key, EndReason::Disconnected)
+    }
+
+    /// Asks again and again who may go on listening: each key that has a stream, every `interval`. A
+    /// key for which `may_listen` says `false` is disconnected.
+    ///
+    /// The future is the application's to spawn on its own runtime, and completes when the
+    /// broadcaster is closed. Up to 16 keys are asked for at a time; a round that takes longer than
+    /// the interval is followed by the next at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fanfare_core::Broadcaster;
+    ///
+    /// # struct Users;
+    /// # impl Users { async fn may_listen(&self, _: &str) -> bool { true } }
+    /// async fn watch(hub: Broadcaster, users: Users) {
+    ///     let users = &users;
+    ///     hub.authorise_every(Duration::from_secs(30), |key| async move {
+    ///         users.may_listen(&key).await
+    ///     })
+    ///     .await;
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it ends the asking, and no stream.
+    pub fn authorise_every<C, F>(&self, interval: Duration, may_listen: C) -> Authorising<C, F>
+    where
+        C: FnMut(Arc<str>) -> F,
+        F: Future<Output = bool>,
+    {
+        Authorising::new(self.clone(), interval, may_listen)
+    }
+
+    /// The streams that are open and have a key, a deadline or a client of their own, the oldest
+    /// first: for a page that shows who is behind. It takes a moment with very many.
+    #[must_use]
+    pub fn streams(&self) -> Vec<OpenStream> {
+        let hub = self.hub();
+        hub.leases.list(hub.memory.timer().now())
+    }
+
     /// A page of the history: at most `limit` records after a place, and some 256 KiB; from the
     /// oldest that is retained if `after` is [`LastEventId::none`].
     ///
@@ -241,6 +313,53 @@ impl Broadcaster {
             signal,
             hub: self.clone(),
         }
+    }
+
+    /// Ends every stream, spread over a window so that the clients do not come back at once, and then
+    /// closes the broadcaster.
+    ///
+    /// Each stream ends where it has nothing left to send, with a `retry` of its own. Meanwhile new
+    /// ones are refused, softly if with a status else, and events are published and delivered as
+    /// ever: who comes back elsewhere, to the same history, misses nothing. What has not ended at
+    /// the [bound](Drain::bound) is not waited for, by [`serve`](Self::serve) either.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it has been polled, dropping it does not stop the drain, but nobody then closes the
+    /// broadcaster.
+    pub fn drain(&self, drain: Drain) -> Draining {
+        Draining::new(self.clone(), drain)
+    }
+
+    /// Drains when `signal` completes, and completes when that is over: for
+    /// `with_graceful_shutdown` and its like, as [`close_when`](Self::close_when). The server goes on
+    /// until then.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use fanfare_core::{broadcaster::Drain, Broadcaster};
+    /// # fn serve_until(_: impl std::future::Future) -> std::future::Ready<std::io::Result<()>> { std::future::ready(Ok(())) }
+    /// # fn signal() -> std::future::Ready<()> { std::future::ready(()) }
+    /// # futures_lite::future::block_on(async {
+    /// let hub = Broadcaster::new();
+    /// let drain = Drain::over(Duration::from_secs(5));
+    /// let server = serve_until(hub.drain_when(signal(), drain));
+    /// hub.serve(server, Duration::from_secs(1)).await
+    /// # });
+    /// ```
+    pub fn drain_when<F: Future>(&self, signal: F, drain: Drain) -> DrainWhen<F> {
+        DrainWhen {
+            signal,
+            has_come: false,
+            draining: self.drain(drain),
+        }
+    }
+
+    /// Whether a [drain](Self::drain) has begun: what a health check answers with, so that a load
+    /// balancer sends nobody here any more.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.hub().drain.is_draining()
     }
 
     /// Completes once the broadcaster is closed and either its last subscriber is gone, or
@@ -323,9 +442,14 @@ impl Broadcaster {
             backend: hub.backend.as_ref().map(|backend| backend.stats()),
             delivered: memory.delivered,
             delivered_bytes: memory.delivered_bytes,
-            gaps: hub.counters.gaps.load(Ordering::Relaxed),
+            opened: hub.counters.opened.load(Ordering::Relaxed),
+            ended: hub.counters.ended.tally(),
+            gaps: hub.counters.gaps.tally(),
             replayed: hub.counters.replayed.load(Ordering::Relaxed),
-            refused: hub.counters.refused.load(Ordering::Relaxed),
+            refused: hub.counters.refused.tally(),
+            keep_alives: hub.counters.keep_alives.load(Ordering::Relaxed),
+            lag: hub.counters.lag.histogram(),
+            drain: hub.drain.progress(hub),
             last: memory.last,
             topics: memory.topics,
         }
@@ -354,20 +478,30 @@ impl fmt::Debug for Broadcaster {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Subscribers now.
+    /// Streams now: subscribers, and the private streams that it has admitted.
     pub subscribers: usize,
+    /// Streams that were opened.
+    pub opened: u64,
+    /// Streams that are over, and why.
+    pub ended: Tally<EndReason>,
     /// Events published here.
     pub published: u64,
     /// Events handed to subscribers: one that a hundred received counts a hundred times.
     pub delivered: u64,
     /// Their encoded size, in bytes.
     pub delivered_bytes: u64,
-    /// Gap events sent.
-    pub gaps: u64,
+    /// Gap events sent, and why.
+    pub gaps: Tally<GapReason>,
     /// Events handed to subscribers before they first reached the tail.
     pub replayed: u64,
-    /// Subscribers refused.
-    pub refused: u64,
+    /// Streams refused, and why.
+    pub refused: Tally<RefusedReason>,
+    /// Signs of life sent.
+    pub keep_alives: u64,
+    /// How far behind streams were that had fallen behind.
+    pub lag: LagHistogram,
+    /// How far a drain has come, once one has begun.
+    pub drain: Option<DrainProgress>,
     /// The place of the newest event.
     pub last: EventId,
     /// What has passed between it and its backend, if there is one.

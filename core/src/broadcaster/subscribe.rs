@@ -1,10 +1,12 @@
 //! [`Subscribe`]: a subscription that is not opened yet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::admission::Admission;
 use super::hub::Hub;
 use super::Broadcaster;
-use crate::error::{Refused, RefusedReason};
+use crate::error::{Refused, RefusedReason, WhenRefused};
 use crate::history::Begin;
 use crate::id::LastEventId;
 use crate::subscriber::Subscriber;
@@ -19,7 +21,7 @@ pub struct Subscribe {
     hub: Broadcaster,
     topics: Topics,
     begin: Begin,
-    key: Option<Arc<str>>,
+    admission: Admission,
 }
 
 impl Subscribe {
@@ -28,7 +30,7 @@ impl Subscribe {
             hub,
             topics,
             begin: Begin::Now,
-            key: None,
+            admission: Admission::default(),
         }
     }
 
@@ -50,9 +52,29 @@ impl Subscribe {
         self
     }
 
-    /// Counts this subscriber against the limit per key: a user, a tenant, an address.
+    /// Who this is: a user, a tenant, an address. The stream counts against the limits per key, and
+    /// [`disconnect`](Broadcaster::disconnect) ends it.
+    ///
+    /// One stream may have several keys, a user and an address, say: each limit holds for each.
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
-        self.key = Some(key.as_ref().into());
+        self.admission.add_key(key.as_ref());
+        self
+    }
+
+    /// Ends the stream after this time, as the rights end that it was admitted with. Nothing is
+    /// delivered after it, however much the client has not read yet.
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        let now = self.hub.hub().memory.timer().now();
+        // What no clock can count to does not expire.
+        self.admission.expires = now.checked_add(time);
+        self
+    }
+
+    /// How this subscriber is answered if it is refused, rather than as
+    /// [`Builder::when_refused`](super::Builder::when_refused) says: one route may be for browsers,
+    /// another for programs.
+    pub fn when_refused(mut self, answer: WhenRefused) -> Self {
+        self.admission.when_refused = Some(answer);
         self
     }
 
@@ -63,10 +85,14 @@ impl Subscribe {
     /// [`Refused`], if a limit is reached or the broadcaster is closed.
     pub fn open(self) -> Result<Subscriber, Refused> {
         let hub = Arc::clone(self.hub.hub());
-        let permit = Hub::admit(&hub, self.key)?;
+        let answer = self.admission.when_refused;
+        let permit = Hub::admit(&hub, self.admission)?;
         let Ok(start) = hub.memory.start(self.topics, &self.begin) else {
-            return Err(hub.refuse(RefusedReason::Closing));
+            return Err(hub.refuse(RefusedReason::Closing, answer));
         };
+        if let Some(lease) = &permit.lease {
+            lease.follows(&start.view, start.place);
+        }
         Hub::keep_ticking(&hub);
         Ok(Subscriber::new(permit, start))
     }

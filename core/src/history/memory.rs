@@ -499,6 +499,15 @@ impl Memory {
         }
     }
 
+    /// Wakes at most so many subscribers.
+    pub(crate) fn wake_some(&self, limit: usize) {
+        let views: Vec<_> = self.log.lock().views().cloned().collect();
+        let mut left = limit;
+        for view in views {
+            left -= view.waiters().wake_some(left);
+        }
+    }
+
     /// Evicts what is too old and lets go of batches. Returns whether a later call can have
     /// anything to do.
     pub(crate) fn sweep(&self) -> bool {

@@ -244,9 +244,9 @@ impl Demo {
                 "subscribers": stats.subscribers,
                 "published": stats.published,
                 "delivered": stats.delivered,
-                "gaps": stats.gaps,
+                "gaps": stats.gaps.total(),
                 "replayed": stats.replayed,
-                "rejected": stats.refused,
+                "rejected": stats.refused.total(),
                 "last": stats.last.to_string(),
                 "names": &*names,
                 "backend": stats.backend.map(|backend| json!({

@@ -1,0 +1,92 @@
+//! [`Admission`]: what a stream is admitted with, and [`Permit`], what it has then.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::counters::EndReason;
+use super::hub::Hub;
+use super::lease::Lease;
+use crate::error::WhenRefused;
+use crate::sync::Ordering;
+
+/// What a stream is admitted with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Admission {
+    pub(super) keys: Vec<Arc<str>>,
+    pub(super) expires: Option<Instant>,
+    pub(super) when_refused: Option<WhenRefused>,
+    pub(super) is_private: bool,
+}
+
+impl Admission {
+    pub(super) fn add_key(&mut self, key: &str) {
+        // One that was given twice counts once.
+        if !self.keys.iter().any(|known| **known == *key) {
+            self.keys.push(key.into());
+        }
+    }
+}
+
+/// A stream that was admitted. Dropping it gives back all that it took, on every path.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    pub(crate) hub: Place,
+    pub(crate) lease: Option<Arc<Lease>>,
+    /// Why the stream is over, once it is.
+    pub(crate) reason: EndReason,
+}
+
+impl Permit {
+    /// Why the stream is to end now, whatever it still has to deliver.
+    pub(crate) fn must_end(&self) -> Option<EndReason> {
+        self.lease.as_ref()?.ended(&**self.hub.memory.timer())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(lease) = &self.lease {
+            self.hub.leases.take_back(lease);
+        }
+        self.hub.counters.ended.add(self.reason);
+    }
+}
+
+/// One of the places that a broadcaster has for streams.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Hub>);
+
+impl Place {
+    /// One more, if there is one.
+    pub(super) fn take(hub: &Arc<Hub>) -> Option<Self> {
+        let limit = hub.settings.max_subscribers;
+        let one_more = |count| (count < limit).then_some(count + 1);
+        // `SeqCst` here and in `keep_ticking`, against `tick`: either it sees the subscriber, or
+        // the subscriber sees that nothing ticks. And against `DrainState::begin`: either it counts
+        // the subscriber, or the subscriber sees it.
+        hub.subscribers
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_more)
+            .ok()?;
+        Some(Self(Arc::clone(hub)))
+    }
+}
+
+impl Deref for Place {
+    type Target = Arc<Hub>;
+
+    fn deref(&self) -> &Arc<Hub> {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // `SeqCst`, with the loads in `Ended` and `Draining`: either they see the last one gone, or
+        // they are woken.
+        let was_last = self.subscribers.fetch_sub(1, Ordering::SeqCst) == 1;
+        if was_last && (self.is_closed() || self.drain.is_draining()) {
+            self.ending.wake_all();
+        }
+    }
+}
