@@ -50,6 +50,7 @@
 //! | `smol` | [`hyper::smol`]: hyper's I/O, timer and accept loop on smol | no |
 //! | `stream` | [`stream!`], to write a stream of events as a generator | no |
 //! | `tokio` | [`hyper::tokio`]: a listener for hyper on tokio | no |
+//! | `tracing` | what happens, as events of [`tracing`](fanfare_core#tracing) | no |
 //! | `warp` | [`warp`]: `Sse` and `last_event_id` for warp 0.4 | no |
 //!
 //! Features add modules and functions; none changes what another does.

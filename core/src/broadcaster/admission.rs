@@ -9,6 +9,7 @@ use super::hub::Hub;
 use super::lease::Lease;
 use crate::error::WhenRefused;
 use crate::sync::Ordering;
+use crate::trace;
 
 /// What a stream is admitted with.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,7 @@ impl Drop for Permit {
             self.hub.leases.take_back(lease);
         }
         self.hub.counters.ended.add(self.reason);
+        trace::ended(self.reason);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::record::Record;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::Timer;
 use crate::topic::Topics;
+use crate::trace;
 use crate::wait::{Sleeper, Waiters};
 
 /// The most records that are read at once.
@@ -286,6 +287,7 @@ impl Backend {
 
     fn fail(&self, read: &Arc<Read>, tries: u32, error: HistoryError) -> Poll<Arc<Found>> {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        trace::read_failed(&error, tries);
         let pause = PAUSES.0.saturating_mul(1 << tries.min(16)).min(PAUSES.1);
         let until = self.timer.now() + pause;
         *read.state.lock() = State::Failed(tries + 1, until, Some(Arc::new(error)));
