@@ -293,7 +293,7 @@ impl Broadcaster {
     }
 
     /// Refuses new events and subscribers, and lets every subscriber's stream end. Closing again
-    /// does nothing. Private streams ([`EventStream`](crate::EventStream)) are their producers'
+    /// does nothing. Private streams ([`EventStream`]) are their producers'
     /// to end.
     pub fn close(&self) {
         self.hub().close();
