@@ -253,3 +253,30 @@ fn the_wait_for_the_end_against_the_last_drop() {
         block_on(ended);
     });
 }
+
+/// Who is disconnected while it falls asleep for the first time, or again, is woken.
+#[test]
+fn disconnect_against_poll() {
+    for sleeps_before in [false, true] {
+        model(move || {
+            let hub = hub(8);
+            let opened = hub.subscribe("t").key("k").open();
+            let mut subscriber = opened.expect("open");
+            block_on(async {
+                assert_eq!(next(&mut subscriber).await.expect("the opening"), ":\n");
+                if sleeps_before {
+                    let asleep = |cx: &mut Context<'_>| {
+                        Poll::Ready(Pin::new(&mut subscriber).poll_next(cx).is_pending())
+                    };
+                    assert!(std::future::poll_fn(asleep).await, "a first sleep");
+                }
+                let ending = thread::spawn(move || {
+                    assert_eq!(hub.disconnect("k"), 1);
+                    hub
+                });
+                assert_eq!(next(&mut subscriber).await, None);
+                drop(ending.join().expect("no panic"));
+            });
+        });
+    }
+}

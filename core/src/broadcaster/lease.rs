@@ -4,7 +4,7 @@
 //! Streams that nobody can name and that have no deadline need none: most of ten thousand
 //! spectators.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock, Weak};
@@ -222,7 +222,7 @@ struct Table {
     serial: u64,
     open: BTreeMap<u64, Entry>,
     /// Of each key, its leases; the oldest first.
-    keys: HashMap<Arc<str>, BTreeSet<u64>>,
+    keys: HashMap<Arc<str>, Vec<u64>>,
     /// When the next stream of a key would be in time, were none early: the generic cell rate
     /// algorithm, whose whole state this is.
     rates: HashMap<Arc<str>, Instant>,
@@ -263,7 +263,7 @@ impl Leases {
                 table.check_rate(rate, key, now).map_err(KeyRefused::Rate)?;
             }
             let streams = table.keys.get(key);
-            if streams.map_or(0, BTreeSet::len) < limits.streams {
+            if streams.map_or(0, Vec::len) < limits.streams {
                 continue;
             }
             let oldest = streams.and_then(|streams| streams.first().copied());
@@ -284,7 +284,8 @@ impl Leases {
         let serial = table.serial;
         for key in &terms.keys {
             let streams = table.keys.entry(Arc::clone(key)).or_default();
-            streams.insert(serial);
+            // Serials only grow.
+            streams.push(serial);
         }
         let deadline = terms.deadline();
         let lease = Arc::new(Lease {
@@ -426,7 +427,9 @@ impl Table {
         let entry = self.open.remove(&serial)?;
         for key in &entry.lease.keys {
             if let Some(streams) = self.keys.get_mut(key) {
-                streams.remove(&serial);
+                if let Ok(at) = streams.binary_search(&serial) {
+                    streams.remove(at);
+                }
                 if streams.is_empty() {
                     self.keys.remove(key);
                 }
