@@ -7,6 +7,8 @@
 
 use std::fmt;
 use std::future::{ready, Ready};
+use std::num::NonZeroUsize;
+use std::thread;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, PeerAddr};
@@ -30,6 +32,8 @@ async fn main() -> std::io::Result<()> {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
+    // actix-web's limit of connections is each worker's.
+    let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(demo.clone())
@@ -45,6 +49,8 @@ async fn main() -> std::io::Result<()> {
             ))
             .default_service(web::to(no_route))
     })
+    .workers(workers)
+    .max_connections(flags.max_connections().div_ceil(workers))
     .stream_until(&hub, fanfare::signal())
     .shutdown_timeout(flags.grace().as_secs());
     if let Some(timeout) = flags.header_timeout() {

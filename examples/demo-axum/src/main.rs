@@ -41,8 +41,11 @@ async fn main() -> std::io::Result<()> {
         #[cfg(feature = "tls")]
         {
             use axum::serve::ListenerExt as _;
-            if flags.header_timeout().is_some() {
-                Flags::refuse("axum's own server, which --tls takes, waits for heads for ever");
+            if flags.header_timeout().is_some() || flags.limits_connections() {
+                Flags::refuse(
+                    "axum's own server, which --tls takes, waits for heads for ever, and accepts any \
+                     number of connections",
+                );
             }
             let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
             let listener = tls::TlsListener::new(listener, certificate.server_config()?);
@@ -56,7 +59,9 @@ async fn main() -> std::io::Result<()> {
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
     demo_shared::say_listening(address)?;
-    let mut server = fanfare::axum::serve(listener, app).with_graceful_shutdown(closing);
+    let mut server = fanfare::axum::serve(listener, app)
+        .max_connections(flags.max_connections())
+        .with_graceful_shutdown(closing);
     if let Some(timeout) = flags.header_timeout() {
         server = server.header_read_timeout(timeout);
     }

@@ -34,6 +34,9 @@ fn main() -> std::io::Result<()> {
     }
 
     if flags.tls() {
+        if flags.limits_connections() {
+            Flags::refuse("the demo's server for --tls accepts any number of connections");
+        }
         #[cfg(feature = "tls")]
         return block_on(tls::run(&flags, demo));
         #[cfg(not(feature = "tls"))]
@@ -45,6 +48,7 @@ fn main() -> std::io::Result<()> {
         demo_shared::say_listening(listener.local_addr()?)?;
         let service = service_fn(move |request| answer(demo.clone(), request));
         let mut server = serve(listener, service)
+            .max_connections(flags.max_connections())
             .with_graceful_shutdown(hub.close_when(fanfare::signal()))
             .grace(flags.grace());
         if let Some(timeout) = flags.header_timeout() {

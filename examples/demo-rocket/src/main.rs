@@ -34,6 +34,12 @@ async fn main() -> io::Result<()> {
              does in front of it",
         );
     }
+    if flags.limits_connections() {
+        Flags::refuse(
+            "Rocket cannot bound connections: leave --max-connections out, and put a proxy that does \
+             in front of it",
+        );
+    }
     demo_shared::log();
     let hub = demo_shared::broadcaster(&flags)?;
     let demo = Demo::new(hub.clone());
@@ -230,6 +236,9 @@ impl<'r> FromRequest<'r> for Query<'r> {
     }
 }
 
+/// How much of a body Rocket looks at before anybody else does, for a form that names its method.
+const PEEKED: usize = "_method=delete".len();
+
 /// A body, refused in the demo's words.
 struct Body(Vec<u8>);
 
@@ -243,7 +252,10 @@ impl<'r> FromData<'r> for Body {
         if let Err(reply) = demo_shared::check_length(length.and_then(|n| n.parse().ok())) {
             return refuse(reply);
         }
+        // Rocket has looked at the beginning, and forgotten the error if it came there.
+        let was_read = data.peek_complete();
         match data.open(demo_shared::MAX_DATA.bytes()).into_bytes().await {
+            Ok(data) if data.len() < PEEKED && !was_read => refuse(Reply::unreadable_body()),
             Ok(data) if data.is_complete() => data::Outcome::Success(Self(data.into_inner())),
             Ok(_) => refuse(Reply::too_large()),
             Err(_) => refuse(Reply::unreadable_body()),

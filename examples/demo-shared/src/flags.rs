@@ -8,6 +8,9 @@ use clap::{builder::ValueParser, error::ErrorKind, value_parser, Parser, ValueEn
 /// One hour: the longest pause that a flag in milliseconds accepts.
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 
+/// Connections beside those that can be streams, if nothing else is said.
+const SPARE_CONNECTIONS: usize = 1_000;
+
 /// A live dashboard of this machine, sent to the browser as server-sent events.
 ///
 /// [`Flags::parse`](Parser::parse) reads the process's own arguments; whatever is wrong with them
@@ -39,6 +42,11 @@ pub struct Flags {
     /// Streams open at once; who comes past that is turned away
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
     max_clients: u32,
+
+    /// Connections open at once; who comes past that waits until one is closed [default: 1000 more than
+    /// --max-clients]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
 
     /// How to turn a client away when all streams are taken
     #[arg(long, value_enum, value_name = "HOW", default_value_t = WhenFull::Status)]
@@ -134,6 +142,21 @@ impl Flags {
     /// Streams open at once, whoever opened them; at least 1.
     pub fn max_clients(&self) -> usize {
         widen(self.max_clients)
+    }
+
+    /// Connections open at once, streams or not; at least 1. If nothing was said, there is room for
+    /// those who only ask, or are one stream too many and are told so.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections.map_or_else(
+            || self.max_clients().saturating_add(SPARE_CONNECTIONS),
+            widen,
+        )
+    }
+
+    /// Whether a number of connections was asked for, which a demo whose server takes any number
+    /// [refuses](Self::refuse).
+    pub fn limits_connections(&self) -> bool {
+        self.max_connections.is_some()
     }
 
     /// How a client is turned away past [`max_clients`](Self::max_clients).
@@ -241,6 +264,8 @@ mod tests {
         assert_eq!(flags.keep_alive(), Duration::from_secs(15));
         assert_eq!(flags.retry(), Duration::from_secs(2));
         assert_eq!(flags.max_clients(), 10_000);
+        assert_eq!(flags.max_connections(), 11_000);
+        assert!(!flags.limits_connections());
         assert_eq!(flags.when_full(), WhenFull::Status);
         assert_eq!(flags.max_per_client(), None);
         assert_eq!(flags.lag(), Lag::Resume);
@@ -255,7 +280,7 @@ mod tests {
     fn every_flag_is_heard() {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
-             --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
+             --max-connections 9 --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
              --grace 5 --header-timeout 0.5 --tls",
         );
         assert_eq!(flags.address(), ("::1", 0));
@@ -263,6 +288,8 @@ mod tests {
         assert_eq!(flags.keep_alive(), Duration::from_millis(250));
         assert_eq!(flags.retry(), Duration::from_millis(50));
         assert_eq!(flags.max_clients(), 2);
+        assert_eq!(flags.max_connections(), 9);
+        assert!(flags.limits_connections());
         assert_eq!(flags.when_full(), WhenFull::Soft);
         assert_eq!(flags.max_per_client(), Some(3));
         assert_eq!(flags.lag(), Lag::Disconnect);
@@ -326,6 +353,7 @@ mod tests {
             "--retry 0",
             "--retry 3600001",
             "--max-clients 0",
+            "--max-connections 0",
             "--max-per-client=-1",
             "--metrics-every 3600001",
             "--grace 0",
@@ -369,6 +397,7 @@ mod tests {
             "--keep-alive",
             "--retry",
             "--max-clients",
+            "--max-connections",
             "--when-full",
             "--max-per-client",
             "--lag",

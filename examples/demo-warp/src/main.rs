@@ -35,6 +35,7 @@ async fn main() -> std::io::Result<()> {
     let listener = bind_with(flags.address(), options).await?;
     demo_shared::say_listening(listener.local_addr()?)?;
     let mut server = fanfare::warp::serve(listener, warp::service(routes(demo)))
+        .max_connections(flags.max_connections())
         .with_graceful_shutdown(hub.close_when(fanfare::signal()));
     if let Some(timeout) = flags.header_timeout() {
         server = server.header_read_timeout(timeout);
