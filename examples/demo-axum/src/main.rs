@@ -27,7 +27,7 @@ async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
     let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone());
+    let demo = Demo::new(hub.clone(), flags.body_timeout());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
     }
@@ -165,18 +165,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 /// A body, refused in the demo's words.
 struct Data(Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Data {
+impl FromRequest<Demo> for Data {
     type Rejection = Answer;
 
-    async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Answer> {
+    async fn from_request(request: Request<Body>, demo: &Demo) -> Result<Self, Answer> {
         demo_shared::check_length(Some(request.body().size_hint().lower()))?;
-        match Bytes::from_request(request, state).await {
-            Ok(data) => Ok(Self(data)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Answer(Reply::too_large()))
+        let read = async {
+            match Bytes::from_request(request, demo).await {
+                Ok(data) => Ok(Self(data)),
+                Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                    Err(Reply::too_large())
+                }
+                Err(_) => Err(Reply::unreadable_body()),
             }
-            Err(_) => Err(Answer(Reply::unreadable_body())),
-        }
+        };
+        Ok(demo.in_time(read).await?)
     }
 }
 

@@ -73,6 +73,11 @@ pub struct Flags {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     header_timeout: Option<Duration>,
 
+    /// Seconds within which a client must have sent a request's body, else it is refused; fractions
+    /// allowed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    body_timeout: Duration,
+
     /// Keep history in this directory, where it survives the process
     #[arg(long, value_name = "DIR", conflicts_with = "redis")]
     data_dir: Option<PathBuf>,
@@ -190,6 +195,11 @@ impl Flags {
         self.header_timeout
     }
 
+    /// How long a client may take for a request's body; never zero.
+    pub fn body_timeout(&self) -> Duration {
+        self.body_timeout
+    }
+
     /// Where history is kept on this machine, if not in memory.
     pub fn data_dir(&self) -> Option<&Path> {
         self.data_dir.as_deref()
@@ -271,6 +281,7 @@ mod tests {
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
         assert_eq!(flags.header_timeout(), None);
+        assert_eq!(flags.body_timeout(), Duration::from_secs(30));
         assert!(!flags.tls());
         assert_eq!((flags.data_dir(), flags.redis()), (None, None));
         assert_eq!(flags.grace(), Duration::from_secs(1));
@@ -281,7 +292,7 @@ mod tests {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
              --max-connections 9 --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
-             --grace 5 --header-timeout 0.5 --tls",
+             --grace 5 --header-timeout 0.5 --body-timeout 0.75 --tls",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
@@ -295,6 +306,7 @@ mod tests {
         assert_eq!(flags.lag(), Lag::Disconnect);
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
         assert_eq!(flags.header_timeout(), Some(Duration::from_millis(500)));
+        assert_eq!(flags.body_timeout(), Duration::from_millis(750));
         assert!(flags.tls());
         assert_eq!(flags.grace(), Duration::from_secs(5));
     }
@@ -358,6 +370,7 @@ mod tests {
             "--metrics-every 3600001",
             "--grace 0",
             "--header-timeout 0",
+            "--body-timeout 0",
         ] {
             let kind = parse(arguments).err();
             assert!(
@@ -404,6 +417,7 @@ mod tests {
             "--metrics-every",
             "--grace",
             "--header-timeout",
+            "--body-timeout",
             "--data-dir",
             "--redis",
             "--stream",

@@ -345,6 +345,22 @@ fn endless_bodies_are_not_kept(framework: &str) {
     });
 }
 
+fn half_a_body_is_given_up(framework: &str) {
+    let demo = Demo::start(framework, &["--metrics-every", "0", "--body-timeout", "1"]);
+    let head = b"POST /publish/half HTTP/1.1\r\nhost: test\r\ncontent-length: 9000\r\n\r\n";
+    disturbs_nobody(&demo, 0, |_| {
+        let mut client = send(demo.addr(), head);
+        let mut answer = [0; 12];
+        client.set_nonblocking(true).expect("it is a socket");
+        wait_for("an answer to who sends on, slowly", || {
+            let answered = client.read_exact(&mut answer);
+            let _ = client.write(b"x");
+            answered.ok()
+        });
+        assert_eq!(&answer, b"HTTP/1.1 408");
+    });
+}
+
 fn answers_that_nobody_reads_are_not_kept(framework: &str) {
     let demo = Demo::start(framework, &["--metrics-every", "0"]);
     let pages = Endless {
@@ -441,6 +457,7 @@ each_framework!(
     endless_heads_are_refused,
     the_longest_head_is_what_is_said,
     endless_bodies_are_not_kept,
+    half_a_body_is_given_up,
     answers_that_nobody_reads_are_not_kept,
     who_never_reads_is_let_go,
     who_reads_a_byte_per_second_is_let_go,
