@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use fanfare_contract::{
     bounds_later_half_requests, each_framework_with_header_timeout, wait_for, Demo, Events,
@@ -97,6 +98,7 @@ fn who_takes_every_connection_takes_no_more(framework: &str) {
         let mut most = before;
         while !publisher.is_finished() {
             most = most.max(files());
+            thread::sleep(Duration::from_millis(1));
         }
         (publisher.join().expect("it is published"), most)
     });

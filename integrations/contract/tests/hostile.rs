@@ -33,13 +33,13 @@ struct Others {
 }
 
 impl Others {
-    /// Publishes without a pause until it is over. Returns the ids.
+    /// Publishes until it is over. Returns the ids.
     fn publish(&self, demo: &Demo) -> Vec<String> {
         let mut ids = Vec::new();
         while !self.is_over.load(Ordering::SeqCst) {
             ids.push(demo.publish("news", "news"));
             self.published.store(ids.len(), Ordering::SeqCst);
-            // Enough to be always under way; the rest of the machine is for the hostile.
+            // Often enough; the rest of the machine is for the hostile.
             thread::sleep(Duration::from_millis(2));
         }
         ids.push(demo.publish("news", END));
@@ -185,7 +185,7 @@ struct Endless {
 /// How that ended.
 #[derive(Debug, PartialEq)]
 enum Sent {
-    /// All was taken that a client had the time for.
+    /// The server took all of it.
     All,
     /// The server closed the connection.
     Refused,
