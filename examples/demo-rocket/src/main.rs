@@ -255,7 +255,7 @@ impl<'r> FromData<'r> for Body {
         if let Err(reply) = demo_shared::check_length(length.and_then(|n| n.parse().ok())) {
             return refuse(reply);
         }
-        // Rocket has looked at the beginning, and forgotten the error if it came there.
+        // So short a body is whole only if its end has been seen.
         let was_read = data.peek_complete();
         let read = async {
             match data.open(demo_shared::MAX_DATA.bytes()).into_bytes().await {

@@ -186,10 +186,7 @@ pub fn longest_head(framework: &str) -> usize {
     }
 }
 
-/// How much memory requests take that a client sends before it has read the answer to the first.
-///
-/// The others leave them where they are. actix-web reads 128 KiB of them, and makes a request of each,
-/// which takes many times as much.
+/// How much memory requests may take that a client sends before it has read the answer to the first.
 #[must_use]
 pub fn requests_ahead(framework: &str) -> usize {
     if framework == "actix-web" {
