@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::EndReason;
 use super::hub::Hub;
@@ -26,6 +26,11 @@ impl Admission {
             self.keys.push(key.into());
         }
     }
+
+    pub(super) fn expire_in(&mut self, hub: &Hub, time: Duration) {
+        // What no clock can count to does not expire.
+        self.expires = hub.memory.timer().now().checked_add(time);
+    }
 }
 
 /// A stream that was admitted. Dropping it gives back all that it took, on every path.
@@ -35,9 +40,27 @@ pub(crate) struct Permit {
     pub(crate) lease: Option<Arc<Lease>>,
     /// Why the stream is over, once it is.
     pub(crate) reason: EndReason,
+    /// Whether there is a stream, and not only the intent to open one.
+    is_open: bool,
 }
 
 impl Permit {
+    pub(super) fn new(hub: Place, lease: Option<Arc<Lease>>) -> Self {
+        Self {
+            hub,
+            lease,
+            reason: EndReason::Left,
+            is_open: false,
+        }
+    }
+
+    /// Nothing can refuse the stream any more.
+    pub(super) fn opened(mut self) -> Self {
+        self.is_open = true;
+        self.hub.counters.opened.fetch_add(1, Ordering::Relaxed);
+        self
+    }
+
     /// Why the stream is to end now, whatever it still has to deliver.
     pub(crate) fn must_end(&self) -> Option<EndReason> {
         self.lease.as_ref()?.ended(&**self.hub.memory.timer())
@@ -49,7 +72,9 @@ impl Drop for Permit {
         if let Some(lease) = &self.lease {
             self.hub.leases.take_back(lease);
         }
-        self.hub.counters.ended.add(self.reason);
+        if self.is_open {
+            self.hub.counters.ended.add(self.reason);
+        }
     }
 }
 
