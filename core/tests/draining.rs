@@ -236,7 +236,7 @@ fn private_streams_do_not_hasten_the_ends_of_the_others() {
     let mut draining = pin!(hub.drain(Drain::over(Duration::from_secs(1))));
     assert!(poll(draining.as_mut()).is_pending());
     timer.advance(Duration::from_millis(500));
-    let ended = clients.iter_mut().map(|client| client.drain_brief());
+    let ended = clients.iter_mut().map(Client::drain_brief);
     assert_eq!(ended.filter(|seen| seen == "retry end").count(), 5);
     drop((clients, private));
     let Poll::Ready(drained) = poll(draining) else {
@@ -362,7 +362,8 @@ fn a_drain_on_real_time_loses_nobody() {
             })
         })
         .collect();
-    let drained = future::block_on(hub.drain(Drain::over(Duration::from_millis(300))));
+    let drain = Drain::over(Duration::from_millis(300)).bound(support::DEADLINE);
+    let drained = future::block_on(hub.drain(drain));
     for reader in readers {
         reader.join().expect("it ends");
     }
