@@ -8,7 +8,7 @@ use super::counters::EndReason;
 use super::hub::Hub;
 use super::lease::Lease;
 use crate::error::WhenRefused;
-use crate::sync::Ordering;
+use crate::sync::{fence, Ordering};
 
 /// What a stream is admitted with.
 #[derive(Clone, Debug, Default)]
@@ -88,11 +88,13 @@ impl Place {
         let limit = hub.settings.max_subscribers;
         let one_more = |count| (count < limit).then_some(count + 1);
         // `SeqCst` here and in `keep_ticking`, against `tick`: either it sees the subscriber, or
-        // the subscriber sees that nothing ticks. And against `DrainState::begin`: either it counts
-        // the subscriber, or the subscriber sees it.
+        // the subscriber sees that nothing ticks.
         hub.subscribers
             .fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_more)
             .ok()?;
+        // Pairs with the fence in `DrainState::begin`: either the drain counts the subscriber, or the
+        // subscriber sees the drain.
+        fence(Ordering::SeqCst);
         Some(Self(Arc::clone(hub)))
     }
 }
@@ -107,9 +109,11 @@ impl Deref for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // `SeqCst`, with the loads in `Ended` and `Draining`: either they see the last one gone, or
-        // they are woken.
+        // `SeqCst`, with the loads in `Ended`: either it sees the last one gone, or it is woken.
         let was_last = self.subscribers.fetch_sub(1, Ordering::SeqCst) == 1;
+        // Pairs with the fence in `DrainState::begin`: either the drain sees the last one gone, or the
+        // last one sees the drain.
+        fence(Ordering::SeqCst);
         if was_last && (self.is_closed() || self.drain.is_draining()) {
             self.ending.wake_all();
         }

@@ -13,7 +13,7 @@ use super::counters::{DrainProgress, EndReason};
 use super::hub::Hub;
 use super::lease::Leases;
 use super::Broadcaster;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::sync::{fence, AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::timer::Unscheduled;
 use crate::wait::Sleeper;
 
@@ -124,9 +124,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 impl DrainState {
     pub(super) fn is_draining(&self) -> bool {
-        // `SeqCst`, against `begin`: either a newcomer sees the drain, or the drain counts it; and
-        // either the drain sees that the last one has gone, or the last one wakes it.
-        self.is_draining.load(Ordering::SeqCst)
+        self.is_draining.load(Ordering::Acquire)
     }
 
     /// Whether a subscriber that has nothing to send is to end.
@@ -160,7 +158,9 @@ impl DrainState {
             return plan;
         }
         // Nobody is admitted from here on.
-        state.is_draining.store(true, Ordering::SeqCst);
+        state.is_draining.store(true, Ordering::Release);
+        // Pairs with the fences in `Place`.
+        fence(Ordering::SeqCst);
         let plan = drain.plan(now, hub.subscribers.load(Ordering::SeqCst));
         *held = Some(plan);
         drop(held);
