@@ -289,7 +289,7 @@ impl Broadcaster {
 
     /// Refuses new events and subscribers, and lets every subscriber's stream end. Closing again
     /// does nothing. The [private](Self::private) streams that it has admitted end too; others
-    /// ([`EventStream`](crate::EventStream)) are their producers' to end.
+    /// ([`EventStream`]) are their producers' to end.
     pub fn close(&self) {
         self.hub().close();
     }
