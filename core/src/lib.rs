@@ -49,10 +49,18 @@
 //! history; what was evicted meanwhile is announced by a gap event, or ends its stream, as the
 //! [`LagPolicy`] says. Memory is bounded by the history's limits, whatever clients do.
 //!
+//! # Limits and rights
+//!
+//! Streams are limited in all, per [key](Subscribe::key) and in how fast a key opens them
+//! ([`Builder`](broadcaster::Builder)); who comes past a limit is refused as the route
+//! [likes](Subscribe::when_refused). A key's streams can be [ended](Broadcaster::disconnect), a right
+//! can [expire](Subscribe::expires_in) or be [asked for again](Broadcaster::authorise_every). What a
+//! client may see is what the application subscribes it to: replay follows the same topics.
+//!
 //! # Closing
 //!
 //! [`Broadcaster::close`] ends every stream: what was published is delivered first, then a `retry`
-//! of its own for each client, then a clean end.
+//! of its own for each client, then a clean end. [`Broadcaster::drain`] does so spread over a window.
 //!
 //! # Cancel safety
 //!
@@ -73,7 +81,7 @@
 //!
 //! | target | level | message | fields |
 //! |---|---|---|---|
-//! | `fanfare::stream` | DEBUG | `opened` | `private` |
+//! | `fanfare::stream` | DEBUG | `opened` | |
 //! | `fanfare::stream` | DEBUG | `ended` | `reason`, the word of an [`EndReason`](broadcaster::EndReason) |
 //! | `fanfare::stream` | DEBUG | `refused` | `reason`, of a [`RefusedReason`]; `retry_after_seconds` |
 //! | `fanfare::stream` | DEBUG | `lagging` | `at`, the id it has |

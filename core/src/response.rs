@@ -334,6 +334,15 @@ impl EventStream {
     }
 }
 
+impl<S> From<S> for EventStream
+where
+    S: Stream<Item = Event> + Send + 'static,
+{
+    fn from(stream: S) -> Self {
+        Self::new(stream)
+    }
+}
+
 impl From<ClientStream> for EventStream {
     fn from(stream: ClientStream) -> Self {
         Self::of_bytes(Box::pin(stream))

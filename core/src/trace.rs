@@ -38,8 +38,8 @@ macro_rules! events {
 }
 
 events! {
-    /// A stream was admitted.
-    opened(is_private: bool): DEBUG "fanfare::stream" "opened" { private = is_private }
+    /// A stream was opened.
+    opened(): DEBUG "fanfare::stream" "opened" {}
 
     /// A stream is over.
     ended(reason: EndReason): DEBUG "fanfare::stream" "ended" { reason = reason.as_str() }

@@ -145,6 +145,30 @@ fn ten_thousand_idle_subscribers_stay_within_their_budget_and_give_everything_ba
     assert!(hub.stats().topics.is_empty());
 }
 
+/// In bytes, what a key adds, with the tables that it is found by.
+const BUDGET_OF_A_KEY: usize = 512;
+
+#[test]
+fn a_key_of_its_own_costs_each_subscriber_little() {
+    const COUNT: usize = 10_000;
+    let hub = Broadcaster::new();
+    let keys: Vec<String> = (0..COUNT).map(|n| format!("user {n}")).collect();
+    let mut subscribers = Vec::with_capacity(COUNT);
+    let opened = measure(|| {
+        for key in &keys {
+            let subscriber = hub.subscribe("prices").key(key).open();
+            subscribers.push(subscriber.expect("admitted"));
+        }
+    });
+    let dropped = measure(|| drop(subscribers));
+    let each = opened.bytes_current as usize / COUNT;
+    println!("a subscriber with a key of its own: {each} bytes on the heap before it sleeps");
+    assert!(each <= BUDGET_OF_A_KEY, "{each} bytes");
+    // The tables keep their capacity for the next crowd.
+    let left = (opened.bytes_current + dropped.bytes_current) / COUNT as i64;
+    assert!(left <= 64, "{left} bytes each are left");
+}
+
 #[test]
 fn publishing_allocates_for_the_event_and_not_for_those_who_listen() {
     let topic = Topic::from_static("prices");

@@ -168,7 +168,7 @@ fn streams_tell_how_they_come_and_go() {
             .key(secret)
             .open()
             .expect("open");
-        assert_eq!(told(), ["DEBUG fanfare::stream opened private=false"]);
+        assert_eq!(told(), ["DEBUG fanfare::stream opened"]);
 
         hub.subscribe("a")
             .key(secret)

@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::future::{ready, Ready};
+use std::future::{ready, Future, Ready};
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::thread;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, PeerAddr};
@@ -25,11 +28,13 @@ async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
     let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Data::new(Demo::new(hub.clone()));
+    let demo = Data::new(Demo::new(hub.clone(), flags.body_timeout()));
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
+    // actix-web's limit of connections is each worker's.
+    let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(demo.clone())
@@ -45,6 +50,8 @@ async fn main() -> std::io::Result<()> {
             ))
             .default_service(web::to(no_route))
     })
+    .workers(workers)
+    .max_connections(flags.max_connections().div_ceil(workers))
     .stream_until(&hub, fanfare::signal())
     .shutdown_timeout(flags.grace().as_secs());
     if let Some(timeout) = flags.header_timeout() {
@@ -119,16 +126,14 @@ async fn publish(
     demo: Data<Demo>,
     Segment(topic): Segment,
     request: HttpRequest,
-    data: actix_web::Result<Bytes>,
+    Body(data): Body,
 ) -> Result<Answer, Answer> {
-    let data = data.map_err(|error| unread(&error))?;
     let published = demo.publish(&topic, request.query_string(), &data).await?;
     Ok(Answer(published))
 }
 
 #[post("/echo")]
-async fn echo(data: actix_web::Result<Bytes>) -> Result<Sse, Answer> {
-    let data = data.map_err(|error| unread(&error))?;
+async fn echo(Body(data): Body) -> Result<Sse, Answer> {
     Ok(Sse::new(demo_shared::echo(&data)?))
 }
 
@@ -156,14 +161,6 @@ async fn no_route(request: HttpRequest) -> Answer {
     Answer(Reply::no_route(request.uri().path()))
 }
 
-/// Why a body was not read, in the demo's words.
-fn unread(error: &actix_web::Error) -> Answer {
-    Answer(match error.as_response_error().status_code() {
-        StatusCode::PAYLOAD_TOO_LARGE => Reply::too_large(),
-        _ => Reply::unreadable_body(),
-    })
-}
-
 /// The path's last segment; actix-web's own `Path` replaces what is not UTF-8.
 struct Segment(String);
 
@@ -174,6 +171,32 @@ impl FromRequest for Segment {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let segment = path::last_segment(request.uri().path());
         ready(segment.map(Self).map_err(Answer))
+    }
+}
+
+/// A body, refused in the demo's words.
+struct Body(Bytes);
+
+impl FromRequest for Body {
+    type Error = Answer;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Answer>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let demo = Data::<Demo>::extract(request);
+        let data = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let read = async {
+                match data.await {
+                    Ok(data) => Ok(Self(data)),
+                    Err(error) => Err(match error.as_response_error().status_code() {
+                        StatusCode::PAYLOAD_TOO_LARGE => Reply::too_large(),
+                        _ => Reply::unreadable_body(),
+                    }),
+                }
+            };
+            let demo = demo.await.map_err(|_| Reply::unreadable_body())?;
+            Ok(demo.in_time(read).await?)
+        })
     }
 }
 

@@ -28,12 +28,15 @@ fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
     let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone());
+    let demo = Demo::new(hub.clone(), flags.body_timeout());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
     }
 
     if flags.tls() {
+        if flags.limits_connections() {
+            Flags::refuse("the demo's server for --tls accepts any number of connections");
+        }
         #[cfg(feature = "tls")]
         return block_on(tls::run(&flags, demo));
         #[cfg(not(feature = "tls"))]
@@ -45,6 +48,7 @@ fn main() -> std::io::Result<()> {
         demo_shared::say_listening(listener.local_addr()?)?;
         let service = service_fn(move |request| answer(demo.clone(), request));
         let mut server = serve(listener, service)
+            .max_connections(flags.max_connections())
             .with_graceful_shutdown(hub.close_when(fanfare::signal()))
             .grace(flags.grace());
         if let Some(timeout) = flags.header_timeout() {
@@ -77,7 +81,7 @@ async fn route(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
         (&Method::POST, ["publish", topic]) if !topic.is_empty() => {
             publish(demo, topic, request).await
         }
-        (&Method::POST, ["echo"]) => echo(request).await,
+        (&Method::POST, ["echo"]) => echo(demo, request).await,
         (&Method::GET, ["poll"]) => poll(demo, &request).await,
         (&Method::GET, ["long-poll"]) => long_poll(demo, &request).await,
         (&Method::GET, ["stats"]) => json(demo.stats().await),
@@ -99,14 +103,14 @@ async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Respon
     let query = query(&request).to_owned();
     let published = async {
         let topic = path::decode(topic)?;
-        let data = read(request.into_body()).await?;
+        let data = demo.in_time(read(request.into_body())).await?;
         demo.publish(&topic, &query, &data).await
     };
     json(published.await.unwrap_or_else(|refusal| refusal))
 }
 
-async fn echo(request: Request<Incoming>) -> Response<Body> {
-    let events = read(request.into_body()).await;
+async fn echo(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
+    let events = demo.in_time(read(request.into_body())).await;
     match events.and_then(|events| demo_shared::echo(&events)) {
         Ok(events) => fanfare::hyper::response(events).map(Either::Left),
         Err(reply) => json(reply),

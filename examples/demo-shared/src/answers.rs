@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,20 +41,39 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Demo {
     hub: Broadcaster,
+    body_timeout: Duration,
     names: Arc<Mutex<BTreeSet<String>>>,
     /// Up to where the announcements of names have been read.
     names_after: Arc<Mutex<LastEventId>>,
 }
 
 impl Demo {
-    /// A demo around a broadcaster.
+    /// A demo around a broadcaster, which waits for a body for so long.
     #[must_use]
-    pub fn new(hub: Broadcaster) -> Self {
+    pub fn new(hub: Broadcaster, body_timeout: Duration) -> Self {
         Self {
             hub,
+            body_timeout,
             names: Arc::default(),
             names_after: Arc::default(),
         }
+    }
+
+    /// Reads a body, which must be there in time: else half of one would keep its connection, and what has
+    /// come of it, for ever.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading; 408 if it has not come in time.
+    pub async fn in_time<T>(
+        &self,
+        read: impl Future<Output = Result<T, Reply>>,
+    ) -> Result<T, Reply> {
+        let time_is_over = async {
+            Delay::new(self.body_timeout).await;
+            Err(Reply::too_slow())
+        };
+        future::or(read, time_is_over).await
     }
 
     /// The broadcaster.

@@ -26,7 +26,7 @@ async fn main() -> std::io::Result<()> {
     }
     demo_shared::log();
     let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone());
+    let demo = Demo::new(hub.clone(), flags.body_timeout());
     if let Some(every) = flags.metrics_every() {
         demo_shared::publish_metrics(&demo, every)?;
     }
@@ -35,6 +35,7 @@ async fn main() -> std::io::Result<()> {
     let listener = bind_with(flags.address(), options).await?;
     demo_shared::say_listening(listener.local_addr()?)?;
     let mut server = fanfare::warp::serve(listener, warp::service(routes(demo)))
+        .max_connections(flags.max_connections())
         .with_graceful_shutdown(hub.close_when(fanfare::signal()));
     if let Some(timeout) = flags.header_timeout() {
         server = server.header_read_timeout(timeout);
@@ -62,10 +63,13 @@ fn routes(
     let publish = warp::path!("publish" / String)
         .and(warp::post())
         .and(query())
-        .and(data())
+        .and(data(demo.clone()))
         .and(demo.clone())
         .then(publish);
-    let echo = warp::path!("echo").and(warp::post()).and(data()).then(echo);
+    let echo = warp::path!("echo")
+        .and(warp::post())
+        .and(data(demo.clone()))
+        .then(echo);
     let poll = warp::path!("poll")
         .and(get)
         .and(query())
@@ -133,10 +137,13 @@ fn client() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
 
 /// A body, or why it was not read. warp's own limit is for bodies that state their length, which not
 /// all do.
-fn data() -> impl Filter<Extract = (Result<Vec<u8>, Reply>,), Error = Rejection> + Copy {
+fn data(
+    demo: impl Filter<Extract = (Demo,), Error = Infallible> + Clone + Send,
+) -> impl Filter<Extract = (Result<Vec<u8>, Reply>,), Error = Rejection> + Clone {
     warp::header::optional("content-length")
         .and(warp::body::stream())
-        .then(read)
+        .and(demo)
+        .then(|length, body, demo: Demo| async move { demo.in_time(read(length, body)).await })
 }
 
 async fn read(
