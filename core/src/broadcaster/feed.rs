@@ -29,6 +29,10 @@ const REOPEN: Duration = Duration::from_secs(1);
 /// If the system refuses a thread, the broadcaster is there and never ready, as if its engine was
 /// away.
 pub(super) fn start(hub: &Arc<Hub>, backend: &Arc<Backend>) {
+    if cfg!(loom) {
+        // A model has its own threads, and its log no tail.
+        return;
+    }
     let (weak, of_thread) = (Arc::downgrade(hub), Arc::clone(backend));
     // Held until the thread is noted, which it is before it can be forgotten.
     let mut feeder = backend.feeder.lock();
