@@ -347,7 +347,7 @@ impl<'a> Link<'a> {
     }
 
     /// Lets go of the connection, if the fault says so.
-    fn judge(&mut self, fault: &Fault, text: &str) {
+    fn judge(&mut self, fault: &Fault) {
         match fault.kind {
             Kind::Broken => {
                 self.open = None;
@@ -357,10 +357,7 @@ impl<'a> Link<'a> {
                 self.connector.follow(fault);
                 self.open = None;
             }
-            // What a demoted master says: its successor is found by connecting again.
-            Kind::Refused if text.contains("READONLY") || text.contains("MASTERDOWN") => {
-                self.fail(fault.clone());
-            }
+            Kind::Refused if fault.is_of_replica() => self.fail(fault.clone()),
             Kind::Refused | Kind::Failed => {}
         }
     }
@@ -415,9 +412,7 @@ impl<'a> Link<'a> {
     }
 
     fn take(&mut self, fault: Fault) -> Fault {
-        let text = fault.of_append();
-        let text = std::error::Error::source(&text).map(ToString::to_string);
-        self.judge(&fault, &text.unwrap_or_default());
+        self.judge(&fault);
         fault
     }
 

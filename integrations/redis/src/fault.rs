@@ -88,6 +88,20 @@ impl Fault {
         Box::new(self.cause)
     }
 
+    /// Whether a replica says so, that has been a master: its successor is found by connecting again.
+    pub(crate) fn is_of_replica(&self) -> bool {
+        let Cause::Redis(error) = &self.cause else {
+            return false;
+        };
+        let is_said_by_kind = matches!(
+            error.kind(),
+            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+        );
+        // Redis 6 puts the command's own error into the middle of the script's.
+        let text = error.to_string();
+        is_said_by_kind || text.contains("READONLY") || text.contains("MASTERDOWN")
+    }
+
     /// Where a cluster says that the log is.
     pub(crate) fn moved_to(&self) -> Option<(&str, u16)> {
         match &self.cause {

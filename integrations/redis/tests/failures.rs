@@ -3,11 +3,15 @@
 
 mod support;
 
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use fanfare_core::history::{History, HistoryError, Retention, TailItem};
 use fanfare_core::{EventId, GapReason, LastEventId};
+use fanfare_redis::RedisHistory;
 use futures_lite::future::block_on;
 use support::{
     append, append_surely, builder_at, event, history_at, read, wait_for, Followed, Server,
@@ -292,6 +296,124 @@ fn a_demoted_master_is_left_for_its_successor() {
     server.command_of(&["REPLICAOF", "NO", "ONE"]);
     let second = append_surely(&history, "a", "2");
     assert!(second > first);
+}
+
+/// What says `LOADING` to connections that were there before: a replica does while it takes over its
+/// master's data.
+#[test]
+fn a_server_that_loads_its_data_is_away_for_a_while() {
+    let server = Server::start_with(&[
+        "--save",
+        "",
+        "--enable-debug-command",
+        "yes",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    ]);
+    let history = history_at(&server, "s");
+    let first = append_surely(&history, "a", "1");
+    let tail = Followed::open(&history, Some(first));
+    assert_eq!(tail.start(), first);
+    for n in 0..100 {
+        server.command_of(&["SET", &format!("key {n}"), &"x".repeat(1_000)]);
+    }
+    // Microseconds.
+    server.command_of(&["CONFIG", "SET", "key-load-delay", "10000"]);
+    let stored = thread::scope(|scope| {
+        scope.spawn(|| server.command_of(&["DEBUG", "RELOAD"]));
+        let refused = wait_for("a refusal", || append(&history, "a", 2).err());
+        assert!(is_unavailable::<()>(&Err(refused)));
+        append_surely(&history, "a", "3")
+    });
+    // Some may have been stored before it began.
+    let (gap, ids) = read(&history, "a", first);
+    assert_eq!((gap, ids.last()), (None, Some(&stored)));
+    let followed = ids.iter().map(|_| loop {
+        match tail.next() {
+            TailItem::Record(record) => break record.id(),
+            TailItem::Interrupted(_) | TailItem::Resumed => {}
+            other => panic!("{other:?}"),
+        }
+    });
+    assert!(
+        followed.eq(ids.iter().copied()),
+        "nothing is lost or doubled"
+    );
+}
+
+/// A name leads to the master, as Sentinel's scripts and proxies see to: connections that were there
+/// before stay with the one that is a replica now, which says `READONLY`.
+#[test]
+fn a_failover_is_followed_where_the_name_leads() {
+    let (old, new) = (Server::start(), Server::start());
+    let port = |server: &Server| server.port.to_string();
+    new.command_of(&["REPLICAOF", "127.0.0.1", &port(&old)]);
+    let name = Arc::new(AtomicU16::new(old.port));
+    let url = format!("redis://127.0.0.1:{}", forward(Arc::clone(&name)));
+    let history = Arc::new(
+        RedisHistory::builder(url)
+            .stream("s")
+            .build()
+            .expect("builds"),
+    );
+    let first = append_surely(&history, "a", "1");
+    let tail = Followed::open(&history, None);
+    assert_eq!(tail.start(), first);
+    wait_for("the replica", || {
+        let last = new.command_of(&["HGET", "{s}:meta", "last"]);
+        (last == redis::Value::BulkString(first.to_string().into())).then_some(())
+    });
+
+    new.command_of(&["REPLICAOF", "NO", "ONE"]);
+    old.command_of(&["REPLICAOF", "127.0.0.1", &port(&new)]);
+    name.store(new.port, Ordering::SeqCst);
+    let stored = append(&history, "a", 2);
+    assert!(is_unavailable(&stored), "{stored:?}");
+    assert!(stored.expect_err("refused").is_retryable());
+    let second = append_surely(&history, "a", "3");
+    let at_new = history_at(&new, "s");
+    assert_eq!(read(&at_new, "a", LastEventId::none()).1, [first, second]);
+    let (gap, ids) = read(&history, "a", first);
+    assert_eq!(gap.map(|gap| gap.reason), Some(GapReason::Expired));
+    assert_eq!(
+        ids,
+        [second],
+        "what the old master had answered last may be lost"
+    );
+    let mut starts = 0;
+    let brought = loop {
+        match tail.next() {
+            TailItem::Record(record) => break record.id(),
+            TailItem::Start(_) => starts += 1,
+            _ => {}
+        }
+    };
+    assert_eq!((brought, starts), (second, 1));
+}
+
+/// Takes connections on behalf of whoever has the name at the time.
+fn forward(name: Arc<AtomicU16>) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let address = ("127.0.0.1", name.load(Ordering::SeqCst));
+            let Ok(server) = TcpStream::connect(address) else {
+                continue;
+            };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let ends = from
+                    .try_clone()
+                    .and_then(|from| Ok((from, to.try_clone()?)));
+                let (mut from, mut to) = ends.expect("a file is free");
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    port
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::thread;
 
 use super::{block_on, ensure, Failure};
@@ -32,6 +32,46 @@ pub(super) fn append_many(
     texts
         .map(|text| append(history, event_of(topic, text)))
         .collect()
+}
+
+/// Appends so many events at once, of which a history may store several together. In the order of
+/// their ids.
+pub(super) fn append_together(
+    history: &impl History,
+    topics: &[&'static str],
+    count: usize,
+) -> Result<Vec<(EventId, Topic)>, Failure> {
+    let mut appending: Vec<_> = (0..count)
+        .map(|n| {
+            let topic = topics[n % topics.len()];
+            let append = history.append(event_of(topic, n));
+            (append, Topic::from(topic), None)
+        })
+        .collect();
+    block_on(poll_fn(|cx| {
+        let mut is_done = true;
+        for (append, _, appended) in &mut appending {
+            if appended.is_none() {
+                match append.as_mut().poll(cx) {
+                    Poll::Ready(id) => *appended = Some(id),
+                    Poll::Pending => is_done = false,
+                }
+            }
+        }
+        if is_done {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }))?;
+    let mut stored = Vec::with_capacity(count);
+    for (_, topic, appended) in appending {
+        if let Some(id) = appended {
+            stored.push((id?, topic));
+        }
+    }
+    stored.sort_by_key(|(id, _)| *id);
+    Ok(stored)
 }
 
 pub(super) fn replay(

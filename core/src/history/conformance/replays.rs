@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::probe::{
-    append, append_from_threads, append_many, event_of, ids, last_of, read_all, read_whole, replay,
-    same,
+    append, append_from_threads, append_many, append_together, event_of, ids, last_of, read_all,
+    read_whole, replay, same,
 };
 use super::{block_on, ensure, Failure, Fixture, Outcome};
 use crate::history::{History, Retention};
@@ -64,9 +64,17 @@ pub(super) fn replay_begins_behind_any_id<F: Fixture>(fixture: &F) -> Result<Out
 
 pub(super) fn pages_lose_and_double_nothing<F: Fixture>(fixture: &F) -> Result<Outcome, Failure> {
     let history = fixture.open(Retention::new());
-    let stored = forty(&history)?;
+    let mut stored = forty(&history)?;
+    // Some by themselves and some together, so that pages end everywhere in what was stored as one.
+    stored.extend(append_together(&history, &["a", "b", "c.d"], 30)?);
+    stored.extend(
+        append_many(&history, "b", 0..4)?
+            .into_iter()
+            .map(|id| (id, Topic::from("b"))),
+    );
+    let count = stored.len();
     for topics in selections() {
-        for limit in [1, 2, 3, 7, 39, 40, 41, usize::MAX] {
+        for limit in (1..=count + 1).chain([usize::MAX]) {
             let (_, records) = read_all(&history, &topics, &LastEventId::none(), limit)?;
             let what = format!("{topics} in pages of {limit}");
             same(&ids(&records), &expected(&stored, &topics, None), &what)?;

@@ -54,7 +54,7 @@ else
     local chunk = redis.call('XRANGE', LOG, '(' .. read, '+', 'COUNT', asked)
     is_over = #chunk < asked
     entries = entries + #chunk
-    for _, entry in ipairs(chunk) do
+    for place, entry in ipairs(chunk) do
       local id, fields = entry[1], entry[2]
       local ms, seq = split(id)
       local prefix = string.match(id, '^%d+%-')
@@ -76,7 +76,10 @@ else
           count = count + 1
         end
       end
-      if count == limit then break end
+      if count == limit then
+        is_over = is_over and place == #chunk
+        break
+      end
     end
   end
   if is_over then read = last end
