@@ -49,6 +49,8 @@ struct Crowd {
     /// Those that are to be connected when fewer are under way.
     waiting: VecDeque<(usize, Subscription)>,
     opening: usize,
+    /// Whether those who connect now are under way until they are answered, or until they have asked.
+    is_patient: bool,
     /// Those who poll at fixed times, and when they do so next.
     polls: BinaryHeap<Reverse<(u64, usize)>>,
     /// Those who poll and know where to begin.
@@ -109,6 +111,22 @@ impl Tally {
             began: clock::now(),
             idle: 0,
         })
+    }
+
+    /// Adds what was counted at another time.
+    pub(crate) fn add(&mut self, other: &Self) -> Result<(), Failure> {
+        let failure = |error: hdrhistogram::AdditionError| io::Error::other(error);
+        self.latency.add(&other.latency).map_err(failure)?;
+        self.publish.add(&other.publish).map_err(failure)?;
+        self.expected += other.expected;
+        self.received += other.received;
+        self.skipped += other.skipped;
+        self.gaps += other.gaps;
+        self.published += other.published;
+        self.bytes += other.bytes;
+        self.requests += other.requests;
+        self.churned += other.churned;
+        Ok(())
     }
 
     fn is_settled(&self) -> bool {
@@ -175,7 +193,9 @@ impl From<Fault> for Failure {
 
 const PUBLISHER: Token = Token(usize::MAX);
 
-/// So many connections are under way at once: fewer than any server's backlog.
+/// So many connections are under way at once: fewer than any server's backlog, which so never overflows
+/// while the load waits for answers. Where it does, the kernel tries again after a second, then after two,
+/// then four, and all that are under way soon wait for it.
 const OPENING: usize = 100;
 
 /// How often those who poll do so.
@@ -199,6 +219,7 @@ impl Load {
             clients: Vec::new(),
             waiting: VecDeque::new(),
             opening: 0,
+            is_patient: false,
             polls: BinaryHeap::new(),
             begun: 0,
             readers: vec![0; topics as usize],
@@ -217,7 +238,7 @@ impl Load {
         })
     }
 
-    /// Connects clients, and waits until the server counts them all.
+    /// Connects clients, no faster than the server answers them, and waits until it counts them all.
     ///
     /// # Errors
     ///
@@ -226,7 +247,14 @@ impl Load {
         &mut self,
         subscriptions: impl IntoIterator<Item = Subscription>,
     ) -> Result<(), Failure> {
+        self.crowd.is_patient = true;
         self.open(subscriptions);
+        let connected = self.wait_until_connected();
+        self.crowd.is_patient = false;
+        connected
+    }
+
+    fn wait_until_connected(&mut self) -> Result<(), Failure> {
         let all = self.crowd.clients.len();
         let begin = clock::now();
         while self.crowd.opening + self.crowd.waiting.len() > 0 {
@@ -436,6 +464,7 @@ impl Crowd {
                 break;
             };
             let mut client = Client::connect(self.address, subscription, &self.published)?;
+            client.is_patient = self.is_patient;
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.registry
                 .register(&mut client.stream, Token(index), interest)?;
@@ -452,12 +481,15 @@ impl Crowd {
             return Ok(());
         };
         let before = self.tally.received;
+        let was_open = client.is_open();
         let turn = client
             .ready(&mut self.buffer, &mut self.tally, &self.published)
             .map_err(|failure| named(failure, index))?;
+        if !was_open && client.is_open() {
+            self.opening -= 1;
+        }
         let is_first_answer = turn == Turn::Begun;
         match (turn, client.subscription.transport) {
-            (Turn::Opened, _) => self.opening -= 1,
             (Turn::Begun, Transport::Poll) => {
                 // Spread over the interval, as clients that do not know of each other are.
                 let share = nanos(POLL_INTERVAL) * index as u64 / all;

@@ -19,7 +19,12 @@ pub(super) fn scenario(scale: Scale, events: usize) -> FanOut {
         bytes: 100,
         history: 1_000,
         warm_up: scale.pick(0.3, 0.1),
-        seconds: scale.pick(2.0, 0.5),
+        slices: scale.pick(10, 5),
+        seconds: if events < 50 {
+            scale.pick(0.6, 0.2)
+        } else {
+            1.0
+        },
         traced: Some(scale.pick(2, 1)),
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn scenarios(scale: Scale) -> [FanOut; 2] {
         // A second's worth: whoever reads nothing for longer has missed something.
         history: 50,
         warm_up: 2.5,
+        slices: 1,
         seconds: 1.0,
         traced: None,
     };

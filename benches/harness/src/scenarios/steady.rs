@@ -12,12 +12,14 @@ pub(super) fn scenario(scale: Scale) -> FanOut {
         is_quick: true,
         clients: scale.clients(1_000, 1_000),
         stalled: 0,
-        per_second: 30,
+        // Slow enough for every server to have sent an event to all before the next is due.
+        per_second: 25,
         events: 1,
         bytes: 100,
         history: 1_000,
         warm_up: scale.pick(0.3, 0.1),
-        seconds: scale.pick(2.0, 0.5),
+        slices: scale.pick(10, 5),
+        seconds: scale.pick(0.5, 0.2),
         traced: Some(scale.pick(5, 2)),
     }
 }
