@@ -27,6 +27,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub use accept::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT};
 pub use options::TcpOptions;
 
+/// A request's client, among the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer(pub SocketAddr);
+
 /// How many connections may wait to be accepted: a page's worth of clients that all return at
 /// once. The system may cut it to its own limit.
 pub const BACKLOG: u16 = 4_096;
