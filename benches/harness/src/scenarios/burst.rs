@@ -1,6 +1,6 @@
 //! `burst-20`, `burst-100`: several events at once.
 
-use super::fan_out::FanOut;
+use super::fan_out::{FanOut, Measures};
 use super::Scale;
 
 pub(super) fn scenario(scale: Scale, events: usize) -> FanOut {
@@ -10,6 +10,7 @@ pub(super) fn scenario(scale: Scale, events: usize) -> FanOut {
             "One topic for everybody, {events} events published at once, without a pause between \
              them: whether a server writes them together."
         ),
+        measures: Measures::Deliveries,
         is_quick: events == 20,
         clients: scale.clients(1_000, 1_000),
         stalled: 0,

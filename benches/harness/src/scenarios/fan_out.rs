@@ -9,11 +9,24 @@ use crate::load::{Failure, Schedule, Subscription};
 use crate::measure::Sample;
 use crate::server::Contender;
 
+/// What a scenario is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Measures {
+    /// What a delivery costs, on a server of one worker.
+    Deliveries,
+    /// What the publisher waits for, on a server of [`PUBLISHING_WORKERS`].
+    Publishing,
+}
+
+/// One that publishes and one that can deliver meanwhile.
+pub(super) const PUBLISHING_WORKERS: usize = 2;
+
 /// Clients of one topic, which has events at a steady pace, one or several at once.
 #[derive(Clone, Debug)]
 pub(super) struct FanOut {
     pub(super) name: String,
     pub(super) description: String,
+    pub(super) measures: Measures,
     pub(super) is_quick: bool,
     pub(super) clients: usize,
     /// How many of the clients read nothing once they are connected.
@@ -65,10 +78,15 @@ impl Scenario for FanOut {
         if self.slices > 1 {
             description.push_str(&format!(
                 " A framework's servers and the floor are up at the same time and take turns, {} \
-                 slices of {} s in each round. A ratio is that of two slices with no more than one \
-                 between them, and of a round's ratios the median.",
+                 slices of {} s in each round.",
                 self.slices, self.seconds
             ));
+            if self.measures == Measures::Deliveries {
+                description.push_str(
+                    " A ratio is that of two slices with no more than one between them, and of a \
+                     round's ratios the median.",
+                );
+            }
         }
         description
     }
@@ -80,6 +98,9 @@ impl Scenario for FanOut {
             ("bytes", self.bytes),
         ]);
         parameters.insert("publishes per second".to_owned(), self.per_second);
+        if self.measures == Measures::Publishing {
+            parameters.insert("workers".to_owned(), PUBLISHING_WORKERS as u64);
+        }
         if self.stalled > 0 {
             parameters.insert("stalled".to_owned(), self.stalled as u64);
         }

@@ -14,6 +14,7 @@ mod transports;
 
 use std::collections::BTreeMap;
 
+use self::fan_out::PUBLISHING_WORKERS;
 use crate::figures::{Pinned, Skipped};
 use crate::load::Failure;
 use crate::measure::Sample;
@@ -80,13 +81,24 @@ pub struct Round {
 }
 
 impl Round {
-    /// Starts a server of one worker.
+    /// Starts a server of one worker, with a processor of its own.
     fn start(self, contender: &Contender, history: usize) -> Result<Process, Failure> {
         let settings = Settings {
             workers: 1,
             history,
             pinned: self.pinned,
             shares: false,
+        };
+        Process::start(contender, settings)
+    }
+
+    /// Starts a server of several workers, which may run where the load does, too.
+    fn start_sharing(self, contender: &Contender, history: usize) -> Result<Process, Failure> {
+        let settings = Settings {
+            workers: PUBLISHING_WORKERS,
+            history,
+            pinned: self.pinned,
+            shares: true,
         };
         Process::start(contender, settings)
     }

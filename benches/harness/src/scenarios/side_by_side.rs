@@ -4,7 +4,7 @@
 //! What else a machine does, and a host that is shared does to it, drifts within minutes by more than
 //! what is to be measured. Two slices of time that follow each other have it in common.
 
-use super::fan_out::FanOut;
+use super::fan_out::{FanOut, Measures};
 use super::Round;
 use crate::figures::{Figure, Spread};
 use crate::load::{Failure, Load, Schedule};
@@ -73,13 +73,15 @@ pub(super) fn round(
     let samples = sides.into_iter().zip(group).map(|(side, contender)| {
         let mut side = side?;
         let mut ratios = Sample::new();
-        let bases = [
-            (Figure::RatioToFloor, &floor, true),
-            (Figure::RatioToNative, &native, contender.kind == FANFARE),
-        ];
-        for (figure, base, applies) in bases {
-            let base = base.as_deref().filter(|_| applies).unwrap_or_default();
-            ratios.extend(ratio(&side.costs(), base).map(|ratio| (figure, ratio)));
+        if fan_out.measures == Measures::Deliveries {
+            let bases = [
+                (Figure::RatioToFloor, &floor, true),
+                (Figure::RatioToNative, &native, contender.kind == FANFARE),
+            ];
+            for (figure, base, applies) in bases {
+                let base = base.as_deref().filter(|_| applies).unwrap_or_default();
+                ratios.extend(ratio(&side.costs(), base).map(|ratio| (figure, ratio)));
+            }
         }
         let mut sample = side.sample(round)?;
         sample.extend(ratios);
@@ -117,7 +119,10 @@ impl<'a> Side<'a> {
         round: Round,
         contender: &Contender,
     ) -> Result<Self, Failure> {
-        let process = round.start(contender, fan_out.history)?;
+        let process = match fan_out.measures {
+            Measures::Deliveries => round.start(contender, fan_out.history)?,
+            Measures::Publishing => round.start_sharing(contender, fan_out.history)?,
+        };
         let mut load = Load::new(process.address, 1)?;
         load.subscribe(fan_out.subscriptions())?;
         load.publish(fan_out.schedule(fan_out.warm_up))?;
@@ -160,6 +165,12 @@ impl<'a> Side<'a> {
         };
         let mut all = first.clone();
         others.iter().try_for_each(|slice| all.add(slice))?;
+        if self.fan_out.measures == Measures::Publishing {
+            let mut sample = all.latency();
+            sample.extend(all.publishing());
+            sample.insert(Figure::LoadBusy, all.busy);
+            return Ok(sample);
+        }
         let mut sample = all.deliveries();
         let peak = self.process.memory()?.peak;
         sample.insert(Figure::PeakMemory, peak as f64);

@@ -1,6 +1,6 @@
 //! `steady`: one event at a time.
 
-use super::fan_out::FanOut;
+use super::fan_out::{FanOut, Measures};
 use super::Scale;
 
 pub(super) fn scenario(scale: Scale) -> FanOut {
@@ -9,6 +9,7 @@ pub(super) fn scenario(scale: Scale) -> FanOut {
         description: "One topic for everybody, one event at a time: what a delivery costs when \
                       nothing can be shared between two of them."
             .to_owned(),
+        measures: Measures::Deliveries,
         is_quick: true,
         clients: scale.clients(1_000, 1_000),
         stalled: 0,
