@@ -14,13 +14,13 @@ pub(super) fn scenario(scale: Scale, events: usize) -> FanOut {
         is_quick: events == 20,
         clients: scale.clients(1_000, 1_000),
         stalled: 0,
-        // Some 100,000 deliveries a second, and twice that.
-        per_second: if events < 50 { 5 } else { 2 },
+        // Some 100,000 deliveries a second, and four times that.
+        per_second: if events < 50 { 5 } else { 4 },
         events,
         bytes: 100,
         history: 1_000,
         warm_up: scale.pick(0.3, 0.1),
-        slices: scale.pick(10, 5),
+        slices: scale.pick(8, 3),
         seconds: if events < 50 {
             scale.pick(0.6, 0.2)
         } else {

@@ -83,8 +83,8 @@ impl Scenario for FanOut {
             ));
             if self.measures == Measures::Deliveries {
                 description.push_str(
-                    " A ratio is that of two slices with no more than one between them, and of a \
-                     round's ratios the median.",
+                    " A ratio is that of slices within a turn of all, and of a round's ratios the \
+                     median.",
                 );
             }
         }
