@@ -231,6 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_that_was_taken_in_turns_stands() {
+        let in_turns = |micros, ratio| {
+            Ok(Sample::from([
+                (Figure::CpuPerDelivery, micros),
+                (Figure::RatioToFloor, ratio),
+            ]))
+        };
+        let measured = run_script(vec![in_turns(2.0, 1.0), in_turns(9.0, 3.0)], 1);
+        assert_eq!(measured.rows[1].figures[&Figure::RatioToFloor].median, 3.0);
+    }
+
+    #[test]
     fn who_fails_once_has_no_figures_and_no_further_rounds() {
         let failure = || Err(Failure::Server("gone".to_owned()));
         let measured = run_script(

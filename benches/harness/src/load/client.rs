@@ -172,6 +172,12 @@ impl Client {
         matches!(self.state, State::Answered)
     }
 
+    /// Whether its first request has been sent.
+    #[cfg(test)]
+    pub(super) fn has_asked(&self) -> bool {
+        self.has_asked
+    }
+
     /// Whether it is under way no longer: it has asked, or, if it is patient, the server has begun to
     /// answer. Who does not read notices no answer.
     pub(super) fn is_open(&self) -> bool {

@@ -13,6 +13,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -209,10 +210,7 @@ impl Load {
     /// The server cannot be reached.
     pub fn new(address: SocketAddr, topics: u32) -> Result<Self, Failure> {
         let poll = Poll::new()?;
-        let mut publisher = Publisher::connect(address)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry()
-            .register(&mut publisher.stream, PUBLISHER, interest)?;
+        let publisher = connect_publisher(address, poll.registry())?;
         let crowd = Crowd {
             address,
             registry: poll.registry().try_clone()?,
@@ -291,6 +289,17 @@ impl Load {
         }
     }
 
+    /// Publishes over another connection from now on: servers close one that has had no request for
+    /// a while, actix-web and Rocket after 5 seconds. Everything has settled.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached.
+    pub fn renew_publisher(&mut self) -> Result<(), Failure> {
+        self.publisher = connect_publisher(self.crowd.address, self.poll.registry())?;
+        Ok(())
+    }
+
     /// Publishes by a schedule, and waits until everybody has what is due to them.
     ///
     /// # Errors
@@ -349,7 +358,7 @@ impl Load {
         time: Duration,
     ) -> Result<(), Failure> {
         self.crowd.churns = true;
-        self.open(std::iter::repeat_n(subscription.clone(), at_once));
+        self.open(iter::repeat_n(subscription.clone(), at_once));
         let end = clock::now() + nanos(time);
         while clock::now() < end {
             self.turn(Some(end))?;
@@ -589,6 +598,13 @@ impl Crowd {
     }
 }
 
+fn connect_publisher(address: SocketAddr, registry: &Registry) -> Result<Publisher, Failure> {
+    let mut publisher = Publisher::connect(address)?;
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    registry.register(&mut publisher.stream, PUBLISHER, interest)?;
+    Ok(publisher)
+}
+
 /// How many events a client must be sent that have been published.
 fn to_catch_up(published: &Published, subscription: &Subscription) -> u64 {
     let Some((_, number)) = subscription.after else {
@@ -610,4 +626,37 @@ fn named(failure: Failure, index: usize) -> Failure {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// More than may be under way at once, and fewer than any backlog holds.
+    const CLIENTS: usize = OPENING + 10;
+
+    /// How many connect to a server that accepts nobody, so that all they can do is ask.
+    fn connected(is_patient: bool) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let mut load = Load::new(address, 1).expect("it listens");
+        load.crowd.is_patient = is_patient;
+        load.open(iter::repeat_n(Subscription::to(vec![0]), CLIENTS));
+        loop {
+            load.turn(Some(clock::now() + MILLISECOND))
+                .expect("nobody is refused");
+            load.crowd.open_more().expect("nobody is refused");
+            let clients: Vec<&Client> = load.crowd.clients.iter().flatten().collect();
+            if clients.iter().all(|client| client.has_asked()) {
+                return clients.len();
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_patient_connects_no_faster_than_the_server_answers() {
+        assert_eq!(connected(true), OPENING);
+        assert_eq!(connected(false), CLIENTS);
+    }
 }

@@ -20,7 +20,7 @@ pub(super) fn scenario(scale: Scale, events: usize) -> FanOut {
         bytes: 100,
         history: 1_000,
         warm_up: scale.pick(0.3, 0.1),
-        slices: scale.pick(8, 3),
+        slices: scale.pick(6, 2),
         seconds: if events < 50 {
             scale.pick(0.6, 0.2)
         } else {

@@ -29,7 +29,7 @@ fn scenario(clients: usize) -> FanOut {
         history: 1_000,
         warm_up: 0.2,
         // Of very many clients there is not room for those of several servers.
-        slices: if is_large { 1 } else { 8 },
+        slices: if is_large { 1 } else { 4 },
         seconds: if is_large { 3.0 } else { 0.25 },
         traced: None,
     }

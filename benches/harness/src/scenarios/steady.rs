@@ -19,7 +19,7 @@ pub(super) fn scenario(scale: Scale) -> FanOut {
         bytes: 100,
         history: 1_000,
         warm_up: scale.pick(0.3, 0.1),
-        slices: scale.pick(8, 3),
+        slices: scale.pick(6, 2),
         seconds: scale.pick(0.5, 0.2),
         traced: Some(scale.pick(5, 2)),
     }
