@@ -96,8 +96,11 @@ pub enum Figure {
     UserPerDelivery,
     /// The system part of it.
     SystemPerDelivery,
-    /// [`CpuPerDelivery`](Self::CpuPerDelivery) as a multiple of the floor's in the same round.
+    /// [`CpuPerDelivery`](Self::CpuPerDelivery) as a multiple of the floor's in the same round; where
+    /// servers take turns within a round, the median of its turns.
     RatioToFloor,
+    /// The same as a multiple of the framework's native way, where the two take turns.
+    RatioToNative,
     /// Deliveries per second of the server's processor time. More is better.
     DeliveriesPerCpuSecond,
     /// From the time an event was due until the load has read it, in microseconds: the median.

@@ -83,7 +83,7 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let rounds = usize::try_from(flags.rounds)?;
     let scenarios = run::run(&scenarios, &contenders, rounds, Round { pinned, traces });
     let report = Report {
-        format: 1,
+        format: 2,
         began,
         seconds: clock.elapsed().as_secs_f64(),
         commit,
@@ -154,12 +154,11 @@ fn within_file_limit(
     files: u64,
     skipped: &mut Vec<Skipped>,
 ) -> Vec<Box<dyn Scenario>> {
-    /// Files that a server has besides its connections.
+    /// Files that a process has besides these connections.
     const OTHERS: u64 = 100;
-    let (fit, large): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(|scenario| {
-        let clients = scenario.parameters().get("clients").copied();
-        clients.unwrap_or(0) + OTHERS <= files
-    });
+    let (fit, large): (Vec<_>, Vec<_>) = scenarios
+        .into_iter()
+        .partition(|scenario| scenario.connections() + OTHERS <= files);
     skipped.extend(large.into_iter().map(|scenario| Skipped {
         what: scenario.name(),
         why: format!("a process may open no more than {files} files"),

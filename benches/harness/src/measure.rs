@@ -13,7 +13,7 @@ use crate::server::Process;
 pub type Sample = BTreeMap<Figure, f64>;
 
 /// A stretch of time in which a server did something that is measured.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stretch {
     /// What the server used.
     pub cpu: Cpu,
@@ -48,22 +48,40 @@ impl Stretch {
         })
     }
 
+    /// Adds another stretch of the same server.
+    ///
+    /// # Errors
+    ///
+    /// None that is to be expected.
+    pub fn add(&mut self, other: &Self) -> Result<(), Failure> {
+        let busy = self.busy * self.seconds + other.busy * other.seconds;
+        self.seconds += other.seconds;
+        self.busy = busy / self.seconds;
+        self.cpu = self.cpu.and(&other.cpu);
+        self.tally.add(&other.tally)
+    }
+
+    /// Processor time per delivery, in microseconds.
+    #[must_use]
+    pub fn cost(&self) -> f64 {
+        self.cpu.total.as_secs_f64() * 1e6 / self.tally.received as f64
+    }
+
     /// What a delivery costs, how long it takes, and how many bytes it has.
     #[must_use]
     pub fn deliveries(&self) -> Sample {
         let deliveries = self.tally.received as f64;
         let seconds = self.cpu.total.as_secs_f64();
         let mut sample = Sample::from([
-            (Figure::CpuPerDelivery, seconds * 1e6 / deliveries),
+            (Figure::CpuPerDelivery, self.cost()),
             (Figure::DeliveriesPerCpuSecond, deliveries / seconds),
             (Figure::BytesPerEvent, self.tally.bytes as f64 / deliveries),
             (Figure::Gaps, self.tally.gaps as f64),
             (Figure::LoadBusy, self.busy),
         ]);
         if let Some(user) = self.cpu.user_share() {
-            let all = seconds * 1e6 / deliveries;
-            sample.insert(Figure::UserPerDelivery, all * user);
-            sample.insert(Figure::SystemPerDelivery, all * (1.0 - user));
+            sample.insert(Figure::UserPerDelivery, self.cost() * user);
+            sample.insert(Figure::SystemPerDelivery, self.cost() * (1.0 - user));
         }
         sample.extend(self.latency());
         sample

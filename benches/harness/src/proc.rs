@@ -48,6 +48,16 @@ impl Cpu {
         }
     }
 
+    /// This and what was used at another time.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            total: self.total + other.total,
+            user_ticks: self.user_ticks + other.user_ticks,
+            system_ticks: self.system_ticks + other.system_ticks,
+        }
+    }
+
     /// The user's share of the time; `None` if there were too few ticks to tell.
     #[must_use]
     pub fn user_share(&self) -> Option<f64> {

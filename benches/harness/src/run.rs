@@ -15,7 +15,8 @@ const BUSY: f64 = 90.0;
 
 /// Runs scenarios.
 ///
-/// Servers take turns, A B A B, so that what changes on the machine meanwhile meets all of them.
+/// Servers take turns, A B A B, so that what changes on the machine meanwhile meets all of them; where
+/// a scenario has groups, those in a group take turns within each round, too.
 #[must_use]
 pub fn run(
     scenarios: &[Box<dyn Scenario>],
@@ -23,9 +24,9 @@ pub fn run(
     rounds: usize,
     round: Round,
 ) -> Vec<Measured> {
-    let servers = |scenario: &dyn Scenario| scenario.servers(contenders).len() as u64;
-    let steps: u64 = scenarios.iter().map(|one| servers(one.as_ref())).sum();
-    let progress = progress_bar(steps * rounds as u64);
+    let groups = scenarios.iter().flat_map(|one| one.groups(contenders));
+    let steps: usize = groups.map(|group| group.len() * rounds).sum();
+    let progress = progress_bar(steps as u64);
     let measured = scenarios
         .iter()
         .map(|scenario| run_one(scenario.as_ref(), contenders, rounds, round, &progress))
@@ -55,8 +56,8 @@ fn run_one(
     circumstances: Round,
     progress: &ProgressBar,
 ) -> Measured {
-    let contenders = scenario.servers(contenders);
-    let mut series: Vec<Series> = contenders
+    let mut series: Vec<Series> = scenario
+        .servers(contenders)
         .iter()
         .map(|contender| Series {
             server: contender.server.clone(),
@@ -64,21 +65,28 @@ fn run_one(
             failures: Vec::new(),
         })
         .collect();
+    let groups = scenario.groups(contenders);
     for number in 1..=rounds {
+        let round = Round {
+            traces: circumstances.traces && number == 1,
+            ..circumstances
+        };
         let mut floor = None;
-        for (contender, series) in contenders.iter().zip(&mut series) {
-            let Server { name, kind } = &contender.server;
-            let words = format!("{}: {name} {kind}, round {number}", scenario.name());
-            progress.set_message(words);
+        for group in &groups {
+            progress.set_message(format!(
+                "{}: {}, round {number}",
+                scenario.name(),
+                names(group)
+            ));
             // Who has failed once has no figures, and may need long to fail again.
-            if series.failures.is_empty() {
-                let round = Round {
-                    traces: circumstances.traces && number == 1,
-                    ..circumstances
-                };
-                series.add(number, scenario.round(round, contender), &mut floor);
+            let mut fit = group.clone();
+            fit.retain(|one| of(&mut series, one).is_some_and(|series| series.failures.is_empty()));
+            for (contender, outcome) in fit.iter().zip(scenario.round_of_group(round, &fit)) {
+                if let Some(series) = of(&mut series, contender) {
+                    series.add(number, outcome, &mut floor);
+                }
             }
-            progress.inc(1);
+            progress.inc(group.len() as u64);
         }
     }
     let slowed = slowed_by_load(&series);
@@ -98,6 +106,17 @@ fn run_one(
     }
 }
 
+/// The rounds of a contender.
+fn of<'a>(series: &'a mut [Series], contender: &Contender) -> Option<&'a mut Series> {
+    series.iter_mut().find(|one| one.server == contender.server)
+}
+
+/// Who is in a group, in words.
+fn names(group: &[Contender]) -> String {
+    let name = |one: &Contender| format!("{} {}", one.server.name, one.server.kind);
+    group.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
 impl Series {
     /// Adds a round; `floor` is what a delivery cost the floor in it.
     fn add(&mut self, number: usize, outcome: Result<Sample, Failure>, floor: &mut Option<f64>) {
@@ -108,7 +127,9 @@ impl Series {
                         *floor = Some(cost);
                     }
                     if let Some(floor) = floor {
-                        sample.insert(Figure::RatioToFloor, cost / *floor);
+                        // Those who took turns with it within the round know better.
+                        let ratio = cost / *floor;
+                        sample.entry(Figure::RatioToFloor).or_insert(ratio);
                     }
                 }
                 self.samples.push(sample);
@@ -207,6 +228,18 @@ mod tests {
         assert_eq!((ratio.min, ratio.max, ratio.rounds), (2.0, 3.0, 2));
         let floor = measured.rows[0].figures[&Figure::RatioToFloor];
         assert_eq!((floor.min, floor.max), (1.0, 1.0));
+    }
+
+    #[test]
+    fn a_ratio_that_was_taken_in_turns_stands() {
+        let in_turns = |micros, ratio| {
+            Ok(Sample::from([
+                (Figure::CpuPerDelivery, micros),
+                (Figure::RatioToFloor, ratio),
+            ]))
+        };
+        let measured = run_script(vec![in_turns(2.0, 1.0), in_turns(9.0, 3.0)], 1);
+        assert_eq!(measured.rows[1].figures[&Figure::RatioToFloor].median, 3.0);
     }
 
     #[test]

@@ -180,3 +180,15 @@ fn a_gap_that_is_told_is_counted() {
     assert_eq!((tally.skipped, tally.gaps), (1, 1));
     assert_eq!(tally.received, CLIENTS * EVENTS - 1);
 }
+
+#[test]
+fn a_server_may_close_the_connection_of_a_publisher_that_pauses() {
+    let mut load = Load::new(serve(Flaw::None), 1).expect("the server listens");
+    load.subscribe([Subscription::to(vec![0])])
+        .expect("the server counts it");
+    let one = Schedule::new(1, 1.0, 1, 64);
+    load.publish(one).expect("nothing is wrong");
+    load.renew_publisher().expect("the server listens");
+    load.publish(one).expect("nothing is wrong");
+    assert_eq!(load.newest(0), 2);
+}

@@ -1,7 +1,8 @@
 //! Run with `cargo run -p hello-hyper`; follow with `curl -N localhost:3000/prices`, and publish
 //! with `curl -d 1.07 localhost:3000/prices`.
 //!
-//! hyper leaves the accept loop to the app. On smol Fanfare brings one: see `smol-without-tokio`.
+//! hyper leaves the accept loop to the app; Fanfare brings one, here on tokio. `smol-without-tokio` is
+//! the same on smol.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +11,6 @@ mod tests;
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::time::Duration;
 
 use fanfare::hyper::{LastEventId, PublishError};
@@ -18,11 +18,8 @@ use fanfare::response::SseBody;
 use fanfare::{Broadcaster, Event};
 use http_body_util::{BodyExt, Either, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -31,35 +28,16 @@ async fn main() -> io::Result<()> {
     serve(listener, fanfare::signal()).await
 }
 
-async fn serve(listener: TcpListener, end: impl Future<Output = ()>) -> io::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let hub = Broadcaster::builder().history(1_000).build();
-    let mut end = pin!(hub.close_when(end));
-    let connections = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut end => break,
-        };
-        let Ok((stream, _)) = accepted else {
-            // For want of files, mostly, which others must close first.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            continue;
-        };
-        let hub = hub.clone();
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .serve_connection(
-                TokioIo::new(stream),
-                service_fn(move |request| answer(hub.clone(), request)),
-            );
-        tokio::spawn(connections.watch(connection));
-    }
-    drop(listener);
-    let closing = async {
-        connections.shutdown().await;
-        Ok(())
-    };
-    hub.serve(closing, Duration::from_secs(1)).await
+    let prices = hub.clone();
+    let service = service_fn(move |request| answer(prices.clone(), request));
+    let server =
+        fanfare::hyper::tokio::serve(listener, service).with_graceful_shutdown(hub.close_when(end));
+    hub.serve(server, Duration::from_secs(1)).await
 }
 
 /// A stream of events, or words.

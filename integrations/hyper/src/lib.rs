@@ -42,8 +42,8 @@
 //!   KiB, unless `max_buf_size` is less. How many connections are open at once is the accept loop's
 //!   to say.
 //!
-//! On smol, the feature `smol` does all four: `fanfare_hyper::smol`. On tokio, the feature `tokio`
-//! brings a listener that does the first two: `fanfare_hyper::tokio::bind`.
+//! The feature `tokio` does all four on tokio, and `smol` on smol: `fanfare_hyper::tokio::serve` and
+//! `fanfare_hyper::smol::serve`.
 //!
 //! A client that disconnects is noticed at once, and its stream dropped, as long as
 //! `http1::Builder::half_close` stays off, which is the default. If it had sent more than its
@@ -54,7 +54,7 @@
 //! | name | what | default |
 //! |---|---|---|
 //! | `smol` | hyper's I/O, timer and accept loop on smol | no |
-//! | `tokio` | a listener for hyper on tokio | no |
+//! | `tokio` | a listener and accept loop for hyper on tokio | no |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -66,16 +66,9 @@ mod response;
 #[cfg_attr(docsrs, doc(cfg(feature = "smol")))]
 pub mod smol;
 
-/// A listener for hyper on tokio: its connections send at once, and its dead peers are found.
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
-pub mod tokio {
-    #[doc(inline)]
-    pub use fanfare_server::{
-        tokio::{bind, bind_with},
-        TcpOptions,
-    };
-}
+pub mod tokio;
 
 pub use error::PublishError;
 pub use extract::LastEventId;

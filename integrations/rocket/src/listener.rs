@@ -1,22 +1,28 @@
-//! The listener that Rocket binds and gives to nobody: found, so that options can be set on it.
+//! The listener that Rocket binds and gives to nobody: found, so that it has room for many clients and
+//! options can be set on it.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use fanfare_server::TcpOptions;
+use fanfare_server::{TcpOptions, BACKLOG};
 use rustix::io::Errno;
-use rustix::net::{getsockname, sockopt};
+use rustix::net::{getsockname, listen, sockopt};
 use rustix::process::{getpid, pidfd_getfd, pidfd_open, PidfdFlags, PidfdGetfdFlags};
 
-/// Sets options on this process's listener at an address; its connections inherit them.
+/// Sets options on this process's listener at an address; its connections inherit them. As many of those
+/// may wait to be accepted as on a listener of ours.
 ///
 /// # Errors
 ///
 /// If the process may not look at its own files, or listens nowhere there.
 pub(crate) fn set_options(address: SocketAddr, options: TcpOptions) -> io::Result<()> {
-    options.apply(&find(address)?)
+    let listener = find(address)?;
+    options.apply(&listener)?;
+    // To listen again changes the backlog and nothing else.
+    listen(&listener, BACKLOG.into())?;
+    Ok(())
 }
 
 /// The listener at an address, as a file of our own: options belong to what both stand for.
@@ -45,7 +51,7 @@ fn is_listener_at(file: &OwnedFd, address: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
     use super::*;
@@ -59,6 +65,20 @@ mod tests {
         set_options(address, options).expect("it listens");
         let timeout = |listener| sockopt::tcp_user_timeout(listener).expect("TCP has it");
         assert_eq!((timeout(&found), timeout(&other)), (5_000, 0));
+    }
+
+    #[test]
+    fn more_may_wait_to_be_accepted_than_rocket_has_room_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        listen(&listener, 1).expect("it listens");
+        set_options(address, TcpOptions::new()).expect("it listens");
+        let deadline = Duration::from_secs(30);
+        // Nobody is accepted: where there is no room, they come in vain until the deadline.
+        let clients: Vec<_> = (0..10)
+            .map(|_| TcpStream::connect_timeout(&address, deadline).expect("there is room"))
+            .collect();
+        drop(clients);
     }
 
     #[test]

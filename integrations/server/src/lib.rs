@@ -29,6 +29,10 @@ pub use accept::{
 };
 pub use options::TcpOptions;
 
+/// A request's client, among the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer(pub SocketAddr);
+
 /// How many connections may wait to be accepted: a page's worth of clients that all return at
 /// once. The system may cut it to its own limit.
 pub const BACKLOG: u16 = 4_096;

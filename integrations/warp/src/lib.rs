@@ -80,8 +80,8 @@ pub use error::PublishError;
 pub use extract::{last_event_id, LastEventId};
 #[doc(inline)]
 pub use fanfare_server::{
-    tokio::{bind, bind_with, Serve},
-    TcpOptions,
+    tokio::{bind, bind_with, Serve, WithPeer},
+    Peer, TcpOptions,
 };
 pub use response::Sse;
-pub use server::{serve, Peer, WithPeer};
+pub use server::serve;

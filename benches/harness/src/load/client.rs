@@ -73,7 +73,12 @@ pub(super) struct Client {
     pub(super) first_id: Option<String>,
     /// The id after which it polls next, once the first answer has come.
     polled: Option<Option<String>>,
-    is_open: bool,
+    /// Whether it is under way until it is answered.
+    pub(super) is_patient: bool,
+    /// Whether its first request has been sent.
+    has_asked: bool,
+    /// Whether the answer to that has begun.
+    is_answering: bool,
     state: State,
     content: Content,
 }
@@ -116,8 +121,6 @@ struct PageEvent {
 pub(super) enum Turn {
     /// It waits for more.
     Waits,
-    /// Its first request is on its way.
-    Opened,
     /// The first answer has come to who polls: it says where to begin.
     Begun,
     /// What it polled for has been answered.
@@ -156,7 +159,9 @@ impl Client {
             reader,
             first_id: None,
             polled: None,
-            is_open: false,
+            is_patient: false,
+            has_asked: false,
+            is_answering: false,
             state: State::Sending(request),
             content,
         })
@@ -165,6 +170,22 @@ impl Client {
     /// Whether everything that it asked for has been answered.
     pub(super) fn is_answered(&self) -> bool {
         matches!(self.state, State::Answered)
+    }
+
+    /// Whether its first request has been sent.
+    #[cfg(test)]
+    pub(super) fn has_asked(&self) -> bool {
+        self.has_asked
+    }
+
+    /// Whether it is under way no longer: it has asked, or, if it is patient, the server has begun to
+    /// answer. Who does not read notices no answer.
+    pub(super) fn is_open(&self) -> bool {
+        if self.is_patient && self.subscription.reads {
+            self.is_answering
+        } else {
+            self.has_asked
+        }
     }
 
     /// Asks for what has come since: polling again.
@@ -192,8 +213,8 @@ impl Client {
                     tally.bytes += written as u64;
                 }
                 self.state = State::Head(Vec::new());
-                let was_open = std::mem::replace(&mut self.is_open, true);
-                Ok(if was_open { Turn::Waits } else { Turn::Opened })
+                self.has_asked = true;
+                Ok(Turn::Waits)
             }
             Ok(_) => Err(io::Error::from(ErrorKind::WriteZero).into()),
             Err(error) if is_not_yet(&error) => Ok(Turn::Waits),
@@ -265,6 +286,7 @@ impl Client {
                 tally.bytes += head.length as u64;
             }
             self.state = State::Body(head.body);
+            self.is_answering = true;
             &joined[head.length..]
         } else {
             bytes

@@ -13,6 +13,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ struct Crowd {
     /// Those that are to be connected when fewer are under way.
     waiting: VecDeque<(usize, Subscription)>,
     opening: usize,
+    /// Whether those who connect now are under way until they are answered, or until they have asked.
+    is_patient: bool,
     /// Those who poll at fixed times, and when they do so next.
     polls: BinaryHeap<Reverse<(u64, usize)>>,
     /// Those who poll and know where to begin.
@@ -109,6 +112,22 @@ impl Tally {
             began: clock::now(),
             idle: 0,
         })
+    }
+
+    /// Adds what was counted at another time.
+    pub(crate) fn add(&mut self, other: &Self) -> Result<(), Failure> {
+        let failure = |error: hdrhistogram::AdditionError| io::Error::other(error);
+        self.latency.add(&other.latency).map_err(failure)?;
+        self.publish.add(&other.publish).map_err(failure)?;
+        self.expected += other.expected;
+        self.received += other.received;
+        self.skipped += other.skipped;
+        self.gaps += other.gaps;
+        self.published += other.published;
+        self.bytes += other.bytes;
+        self.requests += other.requests;
+        self.churned += other.churned;
+        Ok(())
     }
 
     fn is_settled(&self) -> bool {
@@ -175,7 +194,9 @@ impl From<Fault> for Failure {
 
 const PUBLISHER: Token = Token(usize::MAX);
 
-/// So many connections are under way at once: fewer than any server's backlog.
+/// So many connections are under way at once: fewer than any server's backlog, which so never overflows
+/// while the load waits for answers. Where it does, the kernel tries again after a second, then after two,
+/// then four, and all that are under way soon wait for it.
 const OPENING: usize = 100;
 
 /// How often those who poll do so.
@@ -189,16 +210,14 @@ impl Load {
     /// The server cannot be reached.
     pub fn new(address: SocketAddr, topics: u32) -> Result<Self, Failure> {
         let poll = Poll::new()?;
-        let mut publisher = Publisher::connect(address)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry()
-            .register(&mut publisher.stream, PUBLISHER, interest)?;
+        let publisher = connect_publisher(address, poll.registry())?;
         let crowd = Crowd {
             address,
             registry: poll.registry().try_clone()?,
             clients: Vec::new(),
             waiting: VecDeque::new(),
             opening: 0,
+            is_patient: false,
             polls: BinaryHeap::new(),
             begun: 0,
             readers: vec![0; topics as usize],
@@ -217,7 +236,7 @@ impl Load {
         })
     }
 
-    /// Connects clients, and waits until the server counts them all.
+    /// Connects clients, no faster than the server answers them, and waits until it counts them all.
     ///
     /// # Errors
     ///
@@ -226,7 +245,14 @@ impl Load {
         &mut self,
         subscriptions: impl IntoIterator<Item = Subscription>,
     ) -> Result<(), Failure> {
+        self.crowd.is_patient = true;
         self.open(subscriptions);
+        let connected = self.wait_until_connected();
+        self.crowd.is_patient = false;
+        connected
+    }
+
+    fn wait_until_connected(&mut self) -> Result<(), Failure> {
         let all = self.crowd.clients.len();
         let begin = clock::now();
         while self.crowd.opening + self.crowd.waiting.len() > 0 {
@@ -261,6 +287,17 @@ impl Load {
             crowd.waiting.push_back((crowd.clients.len(), subscription));
             crowd.clients.push(None);
         }
+    }
+
+    /// Publishes over another connection from now on: servers close one that has had no request for
+    /// a while, actix-web and Rocket after 5 seconds. Everything has settled.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached.
+    pub fn renew_publisher(&mut self) -> Result<(), Failure> {
+        self.publisher = connect_publisher(self.crowd.address, self.poll.registry())?;
+        Ok(())
     }
 
     /// Publishes by a schedule, and waits until everybody has what is due to them.
@@ -321,7 +358,7 @@ impl Load {
         time: Duration,
     ) -> Result<(), Failure> {
         self.crowd.churns = true;
-        self.open(std::iter::repeat_n(subscription.clone(), at_once));
+        self.open(iter::repeat_n(subscription.clone(), at_once));
         let end = clock::now() + nanos(time);
         while clock::now() < end {
             self.turn(Some(end))?;
@@ -436,6 +473,7 @@ impl Crowd {
                 break;
             };
             let mut client = Client::connect(self.address, subscription, &self.published)?;
+            client.is_patient = self.is_patient;
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.registry
                 .register(&mut client.stream, Token(index), interest)?;
@@ -452,12 +490,15 @@ impl Crowd {
             return Ok(());
         };
         let before = self.tally.received;
+        let was_open = client.is_open();
         let turn = client
             .ready(&mut self.buffer, &mut self.tally, &self.published)
             .map_err(|failure| named(failure, index))?;
+        if !was_open && client.is_open() {
+            self.opening -= 1;
+        }
         let is_first_answer = turn == Turn::Begun;
         match (turn, client.subscription.transport) {
-            (Turn::Opened, _) => self.opening -= 1,
             (Turn::Begun, Transport::Poll) => {
                 // Spread over the interval, as clients that do not know of each other are.
                 let share = nanos(POLL_INTERVAL) * index as u64 / all;
@@ -557,6 +598,13 @@ impl Crowd {
     }
 }
 
+fn connect_publisher(address: SocketAddr, registry: &Registry) -> Result<Publisher, Failure> {
+    let mut publisher = Publisher::connect(address)?;
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    registry.register(&mut publisher.stream, PUBLISHER, interest)?;
+    Ok(publisher)
+}
+
 /// How many events a client must be sent that have been published.
 fn to_catch_up(published: &Published, subscription: &Subscription) -> u64 {
     let Some((_, number)) = subscription.after else {
@@ -578,4 +626,37 @@ fn named(failure: Failure, index: usize) -> Failure {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// More than may be under way at once, and fewer than any backlog holds.
+    const CLIENTS: usize = OPENING + 10;
+
+    /// How many connect to a server that accepts nobody, so that all they can do is ask.
+    fn connected(is_patient: bool) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let mut load = Load::new(address, 1).expect("it listens");
+        load.crowd.is_patient = is_patient;
+        load.open(iter::repeat_n(Subscription::to(vec![0]), CLIENTS));
+        loop {
+            load.turn(Some(clock::now() + MILLISECOND))
+                .expect("nobody is refused");
+            load.crowd.open_more().expect("nobody is refused");
+            let clients: Vec<&Client> = load.crowd.clients.iter().flatten().collect();
+            if clients.iter().all(|client| client.has_asked()) {
+                return clients.len();
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_patient_connects_no_faster_than_the_server_answers() {
+        assert_eq!(connected(true), OPENING);
+        assert_eq!(connected(false), CLIENTS);
+    }
 }

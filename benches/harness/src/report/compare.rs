@@ -211,7 +211,7 @@ fn section<T: fmt::Display>(f: &mut fmt::Formatter<'_>, title: &str, lines: &[T]
 fn adjective(figure: Figure, is_worse: bool) -> &'static str {
     let is_time = matches!(figure.words().base_unit, "µs" | "ms")
         || figure.more_is_better()
-        || figure == Figure::RatioToFloor;
+        || matches!(figure, Figure::RatioToFloor | Figure::RatioToNative);
     match (is_time, is_worse) {
         (true, true) => " (slower)",
         (true, false) => " (faster)",

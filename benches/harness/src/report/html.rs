@@ -298,10 +298,13 @@ fn failures(scenario: &Scenario) -> Markup {
 
 fn table(scenario: &Scenario) -> Markup {
     let figures = scenario.figures();
-    let has_ratios = scenario
-        .rows
-        .iter()
-        .any(|row| scenario.ratio_to_native(row).is_some());
+    // Where it was measured it has a column of its own.
+    let is_measured = scenario.has(Figure::RatioToNative);
+    let has_ratios = !is_measured
+        && scenario
+            .rows
+            .iter()
+            .any(|row| scenario.ratio_to_native(row).is_some());
     html! {
         div.scroll {
             table {

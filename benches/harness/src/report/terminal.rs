@@ -81,7 +81,9 @@ fn tables(scenario: &Scenario, width: u16) -> Vec<Table> {
 fn columns(scenario: &Scenario) -> Vec<Column> {
     let ratio = |row: &Row| scenario.ratio_to_native(row).map(number);
     let has_ratios = scenario.rows.iter().any(|row| ratio(row).is_some());
-    let ratios = has_ratios.then(|| {
+    // Where it was measured it has a column of its own.
+    let is_column = has_ratios && !scenario.has(Figure::RatioToNative);
+    let ratios = is_column.then(|| {
         Column::new("ratio to native".to_owned(), scenario, |row| {
             ratio(row).unwrap_or_default()
         })

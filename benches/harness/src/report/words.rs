@@ -56,7 +56,12 @@ impl Figure {
             ),
             Self::RatioToFloor => plain(
                 "ratio to the floor",
-                "CPU per delivery as a multiple of the floor's in the same round",
+                "CPU per delivery as a multiple of the floor's in the same round; where servers take \
+                 turns, of the floor's at the same time",
+            ),
+            Self::RatioToNative => plain(
+                "ratio to native",
+                "CPU per delivery as a multiple of the same framework's native way, at the same time",
             ),
             Self::DeliveriesPerCpuSecond => plain(
                 "deliveries per CPU second",
@@ -230,8 +235,12 @@ impl Scenario {
         (row.server.kind != NATIVE).then(|| self.rows.iter().find(is_native))?
     }
 
-    /// The main figure of one row as a multiple of that of the same framework's native way.
+    /// The main figure of one row as a multiple of that of the same framework's native way: as it was
+    /// measured where the two took turns, or else that of the medians.
     pub(super) fn ratio_to_native(&self, row: &Row) -> Option<f64> {
+        if let Some(measured) = row.figure(Figure::RatioToNative) {
+            return Some(measured.median);
+        }
         let native = self.native_of(row)?;
         let figure = self.main_figure()?;
         let base = native.figure(figure)?.median;

@@ -1,19 +1,32 @@
 //! One topic for everybody: what most of the scenarios are made of.
 
 use std::collections::BTreeMap;
+use std::iter;
 
+use super::side_by_side::{self, Side};
 use super::{parameters, Round, Scenario};
-use crate::figures::Figure;
-use crate::load::{Failure, Load, Schedule, Subscription};
-use crate::measure::{Sample, Stretch};
+use crate::load::{Failure, Schedule, Subscription};
+use crate::measure::Sample;
 use crate::server::Contender;
-use crate::trace::Trace;
+
+/// What a scenario is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Measures {
+    /// What a delivery costs, on a server of one worker.
+    Deliveries,
+    /// What the publisher waits for, on a server of [`PUBLISHING_WORKERS`].
+    Publishing,
+}
+
+/// One that publishes and one that can deliver meanwhile.
+pub(super) const PUBLISHING_WORKERS: usize = 2;
 
 /// Clients of one topic, which has events at a steady pace, one or several at once.
 #[derive(Clone, Debug)]
 pub(super) struct FanOut {
     pub(super) name: String,
     pub(super) description: String,
+    pub(super) measures: Measures,
     pub(super) is_quick: bool,
     pub(super) clients: usize,
     /// How many of the clients read nothing once they are connected.
@@ -25,6 +38,10 @@ pub(super) struct FanOut {
     pub(super) bytes: usize,
     pub(super) history: usize,
     pub(super) warm_up: f64,
+    /// Slices of time that are measured in a round. Where there are several, the servers of a group are
+    /// up side by side and take turns.
+    pub(super) slices: usize,
+    /// How long a slice is, for a server that keeps up.
     pub(super) seconds: f64,
     /// Requests to publish while system calls are counted.
     pub(super) traced: Option<u64>,
@@ -35,11 +52,11 @@ pub(super) struct FanOut {
 const STALLED_BUFFER: usize = 4_096;
 
 impl FanOut {
-    fn schedule(&self, seconds: f64) -> Schedule {
+    pub(super) fn schedule(&self, seconds: f64) -> Schedule {
         Schedule::new(self.per_second, seconds, self.events as u64, self.bytes)
     }
 
-    fn subscriptions(&self) -> impl Iterator<Item = Subscription> + '_ {
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = Subscription> + '_ {
         (0..self.clients).map(|client| {
             let reads = client >= self.stalled;
             Subscription {
@@ -57,7 +74,21 @@ impl Scenario for FanOut {
     }
 
     fn description(&self) -> String {
-        self.description.clone()
+        let mut description = self.description.clone();
+        if self.slices > 1 {
+            description.push_str(&format!(
+                " A framework's servers and the floor are up at the same time and take turns, {} \
+                 slices of {} s in each round.",
+                self.slices, self.seconds
+            ));
+            if self.measures == Measures::Deliveries {
+                description.push_str(
+                    " A ratio is that of slices within a turn of all, and of a round's ratios the \
+                     median.",
+                );
+            }
+        }
+        description
     }
 
     fn parameters(&self) -> BTreeMap<String, u64> {
@@ -67,6 +98,9 @@ impl Scenario for FanOut {
             ("bytes", self.bytes),
         ]);
         parameters.insert("publishes per second".to_owned(), self.per_second);
+        if self.measures == Measures::Publishing {
+            parameters.insert("workers".to_owned(), PUBLISHING_WORKERS as u64);
+        }
         if self.stalled > 0 {
             parameters.insert("stalled".to_owned(), self.stalled as u64);
         }
@@ -82,30 +116,36 @@ impl Scenario for FanOut {
         (!can_publish).then_some("it publishes one event per request")
     }
 
-    fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {
-        let process = round.start(contender, self.history)?;
-        let mut load = Load::new(process.address, 1)?;
-        load.subscribe(self.subscriptions())?;
-        load.publish(self.schedule(self.warm_up))?;
-
-        let measured = self.schedule(self.seconds);
-        let stretch = Stretch::of(&process, &mut load, |load| load.publish(measured))?;
-        let mut sample = stretch.deliveries();
-        sample.insert(Figure::PeakMemory, process.memory()?.peak as f64);
-
-        if let (true, Some(requests)) = (round.traces, self.traced) {
-            load.measure()?;
-            let trace = Trace::of(process.pid())?;
-            for _ in 0..requests {
-                // One at a time, since the server is slow now and would send what piles up at once.
-                load.publish(Schedule {
-                    ticks: 1,
-                    ..measured
-                })?;
-            }
-            let calls = trace.count()? as f64 / load.tally().received as f64;
-            sample.insert(Figure::SyscallsPerDelivery, calls);
+    fn groups(&self, all: &[Contender]) -> Vec<Vec<Contender>> {
+        let servers = self.servers(all);
+        if self.slices > 1 {
+            side_by_side::groups(&servers)
+        } else {
+            servers.into_iter().map(|one| vec![one]).collect()
         }
-        Ok(sample)
+    }
+
+    fn connections(&self) -> u64 {
+        let servers = if self.slices > 1 {
+            side_by_side::LARGEST_GROUP
+        } else {
+            1
+        };
+        (self.clients * servers) as u64
+    }
+
+    fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {
+        let mut side = Side::start(self, round, contender)?;
+        iter::repeat_with(|| side.slice())
+            .take(self.slices)
+            .collect::<Result<(), _>>()?;
+        side.sample(round)
+    }
+
+    fn round_of_group(&self, round: Round, group: &[Contender]) -> Vec<Result<Sample, Failure>> {
+        match group {
+            [alone] => vec![self.round(round, alone)],
+            _ => side_by_side::round(self, round, group),
+        }
     }
 }

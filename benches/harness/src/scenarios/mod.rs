@@ -6,6 +6,7 @@ mod fan_out;
 mod idle;
 mod publish;
 mod resume_storm;
+mod side_by_side;
 mod slow_tenth;
 mod steady;
 mod topics;
@@ -13,6 +14,7 @@ mod transports;
 
 use std::collections::BTreeMap;
 
+use self::fan_out::PUBLISHING_WORKERS;
 use crate::figures::{Pinned, Skipped};
 use crate::load::Failure;
 use crate::measure::Sample;
@@ -45,12 +47,28 @@ pub trait Scenario {
         all.iter().filter(takes_part).cloned().collect()
     }
 
+    /// Who is measured side by side. By default everybody is alone.
+    fn groups(&self, all: &[Contender]) -> Vec<Vec<Contender>> {
+        let alone = |one| vec![one];
+        self.servers(all).into_iter().map(alone).collect()
+    }
+
+    /// How many connections the load has at once, at most.
+    fn connections(&self) -> u64 {
+        self.parameters().get("clients").copied().unwrap_or(0)
+    }
+
     /// One round of one server, in a process of its own.
     ///
     /// # Errors
     ///
     /// The server has broken its promise; then there are no figures.
     fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure>;
+
+    /// One round of one of the [groups](Self::groups): what comes of each server in it.
+    fn round_of_group(&self, round: Round, group: &[Contender]) -> Vec<Result<Sample, Failure>> {
+        group.iter().map(|one| self.round(round, one)).collect()
+    }
 }
 
 /// The circumstances of a round.
@@ -63,13 +81,24 @@ pub struct Round {
 }
 
 impl Round {
-    /// Starts a server of one worker.
+    /// Starts a server of one worker, with a processor of its own.
     fn start(self, contender: &Contender, history: usize) -> Result<Process, Failure> {
         let settings = Settings {
             workers: 1,
             history,
             pinned: self.pinned,
             shares: false,
+        };
+        Process::start(contender, settings)
+    }
+
+    /// Starts a server of several workers, which may run where the load does, too.
+    fn start_sharing(self, contender: &Contender, history: usize) -> Result<Process, Failure> {
+        let settings = Settings {
+            workers: PUBLISHING_WORKERS,
+            history,
+            pinned: self.pinned,
+            shares: true,
         };
         Process::start(contender, settings)
     }

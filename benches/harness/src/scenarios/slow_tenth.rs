@@ -1,6 +1,6 @@
 //! `slow-tenth`, `slow-tenth-without`: what the others notice of clients that do not read.
 
-use super::fan_out::FanOut;
+use super::fan_out::{FanOut, Measures};
 use super::Scale;
 
 /// The scenario, and the same without what it is about.
@@ -12,6 +12,7 @@ pub(super) fn scenarios(scale: Scale) -> [FanOut; 2] {
         description: "As slow-tenth, but everybody reads: what its latencies are to be compared \
                       with."
             .to_owned(),
+        measures: Measures::Deliveries,
         is_quick: false,
         clients,
         stalled: 0,
@@ -21,6 +22,7 @@ pub(super) fn scenarios(scale: Scale) -> [FanOut; 2] {
         // A second's worth: whoever reads nothing for longer has missed something.
         history: 50,
         warm_up: 2.5,
+        slices: 1,
         seconds: 1.0,
         traced: None,
     };

@@ -1,6 +1,6 @@
 //! `steady`: one event at a time.
 
-use super::fan_out::FanOut;
+use super::fan_out::{FanOut, Measures};
 use super::Scale;
 
 pub(super) fn scenario(scale: Scale) -> FanOut {
@@ -9,15 +9,18 @@ pub(super) fn scenario(scale: Scale) -> FanOut {
         description: "One topic for everybody, one event at a time: what a delivery costs when \
                       nothing can be shared between two of them."
             .to_owned(),
+        measures: Measures::Deliveries,
         is_quick: true,
         clients: scale.clients(1_000, 1_000),
         stalled: 0,
-        per_second: 30,
+        // Slow enough for every server to have sent an event to all before the next is due.
+        per_second: 25,
         events: 1,
         bytes: 100,
         history: 1_000,
         warm_up: scale.pick(0.3, 0.1),
-        seconds: scale.pick(2.0, 0.5),
+        slices: scale.pick(6, 2),
+        seconds: scale.pick(0.5, 0.2),
         traced: Some(scale.pick(5, 2)),
     }
 }

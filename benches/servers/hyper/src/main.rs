@@ -1,6 +1,7 @@
 //! hyper under test: with Fanfare, on tokio and on smol, and by hand.
 //!
-//! Both ways are served by the same loop on tokio, so that they differ in nothing but the body.
+//! On tokio each is served as its users serve it: Fanfare's by its own loop, the other by one that is
+//! written by hand.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
 
 /// What serves the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,18 +63,30 @@ fn on_tokio(settings: &Settings, app: &App) -> io::Result<()> {
     run(tokio_runtime(settings.workers), async {
         let listener = fanfare::hyper::tokio::bind(settings.address()).await?;
         say_listening(listener.local_addr()?)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            let app = app.clone();
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(
-                    TokioIo::new(stream),
-                    service_fn(move |request| answer(app.clone(), request)),
-                );
-            tokio::spawn(connection);
+        match app {
+            App::Fanfare(_) => {
+                let app = app.clone();
+                let service = service_fn(move |request| answer(app.clone(), request));
+                fanfare::hyper::tokio::serve(listener, service).await
+            }
+            App::Native(_) => serve_by_hand(listener, app).await,
         }
     })
+}
+
+/// As in hyper's examples.
+async fn serve_by_hand(listener: TcpListener, app: &App) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let app = app.clone();
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(move |request| answer(app.clone(), request)),
+            );
+        tokio::spawn(connection);
+    }
 }
 
 fn on_smol(settings: &Settings, app: &App) -> io::Result<()> {

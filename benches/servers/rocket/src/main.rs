@@ -32,15 +32,18 @@ fn main() -> io::Result<()> {
     let Flags { kind, settings } = Flags::<Kind>::parse();
     let app = app(&settings);
     let app = match kind {
-        Kind::Fanfare => app.manage(broadcaster(settings.history)).mount(
-            "/",
-            routes![
-                fanfare_events,
-                fanfare_publish,
-                fanfare_subscribers,
-                versions
-            ],
-        ),
+        Kind::Fanfare => {
+            let hub = broadcaster(settings.history);
+            app.attach(fanfare::rocket::fairing(hub)).mount(
+                "/",
+                routes![
+                    fanfare_events,
+                    fanfare_publish,
+                    fanfare_subscribers,
+                    versions
+                ],
+            )
+        }
         Kind::Native => {
             let messages: Messages = Arc::new(Native::new(settings.history));
             app.manage(messages).mount(

@@ -57,8 +57,8 @@ mod serve;
 mod timer;
 
 #[doc(inline)]
-pub use fanfare_server::TcpOptions;
+pub use fanfare_server::{Peer, TcpOptions};
 pub use io::Io;
 pub use listener::{bind, bind_with, Listener};
-pub use serve::{serve, Peer, Serve};
+pub use serve::{serve, Serve};
 pub use timer::Timer;

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{pending, poll_fn, Future, IntoFuture, Pending};
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::pin::{pin, Pin};
 use std::task::Poll;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use async_executor::Executor;
 use fanfare_server::{
-    is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT, MAX_BUFFER,
+    is_of_one_connection, Peer, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT, MAX_BUFFER,
 };
 use futures_lite::future;
 use http::{Request, Response};
@@ -50,20 +49,6 @@ pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
         executor: None,
     }
 }
-
-/// A request's client, among the request's extensions.
-///
-/// ```
-/// use fanfare_hyper::smol::Peer;
-/// use http::Request;
-///
-/// fn client<B>(request: &Request<B>) -> Option<std::net::IpAddr> {
-///     request.extensions().get().map(|Peer(address)| address.ip())
-/// }
-/// # assert_eq!(client(&Request::new(())), None);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Peer(pub SocketAddr);
 
 /// A server to be, from [`serve`]. It runs when awaited, until its shutdown is over; without
 /// [`with_graceful_shutdown`](Self::with_graceful_shutdown), for ever.

@@ -3,6 +3,8 @@
 #[cfg(feature = "serve")]
 mod connection;
 #[cfg(feature = "serve")]
+mod peer;
+#[cfg(feature = "serve")]
 mod serve;
 
 use std::io;
@@ -11,6 +13,9 @@ use tokio::net::{lookup_host, TcpListener, ToSocketAddrs};
 
 use crate::{bind_first, TcpOptions};
 
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub use peer::{serve_with_peer, WithPeer};
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub use serve::{serve, Serve};
