@@ -58,6 +58,25 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
     }
 }
 
+/// Runs a command that says much on standard error: shown if it fails, else returned.
+pub(crate) fn standard_error(command: &mut Command) -> Result<String, Failure> {
+    announce(command);
+    let output = command
+        .output()
+        .map_err(|error| not_started(command, &error))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() {
+        Ok(said)
+    } else {
+        eprint!("{said}");
+        Err(Failure::new(format!(
+            "`{}` ended with {}",
+            shown(command),
+            output.status
+        )))
+    }
+}
+
 /// Runs a command, passing its output on line by line and showing each line to `look` as well.
 ///
 /// Standard output and standard error share one pipe, so that lines keep the order in which they
@@ -107,6 +126,16 @@ pub(crate) fn become_it(command: &mut Command) -> Result<(), Failure> {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
         Err(error) => Err(not_started(command, &error)),
     }
+}
+
+/// The machine that this is, as compilers name it.
+pub(crate) fn host() -> Result<String, Failure> {
+    let rustc = output(Command::new("rustc").arg("-vV"))?;
+    let mut lines = rustc.lines();
+    lines
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::new("rustc does not say what machine this is"))
 }
 
 fn announce(command: &Command) {

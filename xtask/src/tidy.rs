@@ -122,7 +122,8 @@ fn file_of(target: &str) -> Option<&str> {
 
 const MAX_BYTES: usize = 200_000;
 const LARGE_EXTENSIONS: [&str; 8] = ["avif", "gif", "ico", "jpeg", "jpg", "lock", "png", "webp"];
-const SKIPPED_FOLDERS: [&str; 3] = [".git", "node_modules", "target"];
+/// What others wrote, and what libFuzzer did.
+const SKIPPED_FOLDERS: [&str; 4] = [".git", "corpus", "node_modules", "target"];
 
 #[cfg(test)]
 mod tests {
