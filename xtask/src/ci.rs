@@ -26,11 +26,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
     steps.run("no runtime in core and tickets", || no_runtime(workspace));
     steps.run("rust-version", || rust_version(workspace));
 
-    match tools::cargo_deny(workspace) {
+    // What the network has to bring first: a machine without it can do all the rest.
+    let cargo_deny = tools::cargo_deny(workspace);
+    match run::fetch(&workspace.root).and(cargo_deny) {
         Ok(program) => steps.run(LICENCES, || licences(workspace, &program)),
         Err(reason) => steps.leave_out(LICENCES, &reason),
     }
-    match tools::cpp_compiler() {
+    match fuzz::prepare(workspace) {
         Ok(()) => steps.run(FUZZ, || fuzz::run(workspace, &FUZZ_BRIEFLY)),
         Err(reason) => steps.leave_out(FUZZ, &reason),
     }
@@ -191,12 +193,10 @@ fn each_feature(workspace: &Workspace) -> Result<(), Failure> {
 
 /// Nothing may be in the tree whose licence or origin `deny.toml` does not name.
 fn licences(workspace: &Workspace, cargo_deny: &Path) -> Result<(), Failure> {
-    // It asks for the crates of every platform, and reports nothing if they cannot be had.
-    run::run(cargo(workspace).args(["fetch", "--locked"]))?;
     run::run(
         Command::new(cargo_deny)
             .current_dir(&workspace.root)
-            .args(["--workspace", "--locked", "--offline"])
+            .args(["--workspace", "--offline"])
             .args(["check", "--hide-inclusion-graph"])
             .args(["licenses", "bans", "sources"]),
     )

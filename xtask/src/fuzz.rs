@@ -11,6 +11,9 @@ use crate::run::{self, Failure};
 use crate::tools;
 use crate::workspace::Workspace;
 
+/// The workspace of the targets.
+const FOLDER: &str = "fuzz";
+
 /// How long each target runs unless it is said.
 const SECONDS: u64 = 60;
 
@@ -59,8 +62,15 @@ impl Options {
     }
 }
 
+/// Makes sure of what else it takes: a C++ compiler, and libFuzzer's source.
+pub(crate) fn prepare(workspace: &Workspace) -> Result<(), Failure> {
+    tools::cpp_compiler()?;
+    run::fetch(&workspace.root.join(FOLDER))
+}
+
 /// Runs every target that was asked for, also after one with a finding.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failure> {
+    prepare(workspace)?;
     let fuzz = Fuzz::new(workspace)?;
     let mut targets = fuzz.targets()?;
     if let Some(chosen) = &options.target {
@@ -94,7 +104,7 @@ struct Fuzz {
 impl Fuzz {
     fn new(workspace: &Workspace) -> Result<Self, Failure> {
         Ok(Self {
-            source: workspace.root.join("fuzz"),
+            source: workspace.root.join(FOLDER),
             output: workspace.target.join("fuzz"),
             host: run::host()?,
         })
@@ -114,10 +124,9 @@ impl Fuzz {
     }
 
     fn build(&self) -> Result<(), Failure> {
-        tools::cpp_compiler()?;
         run::run(
             run::cargo()
-                .args(["build", "--release", "--locked", "--manifest-path"])
+                .args(["build", "--release", "--manifest-path"])
                 .arg(self.source.join("Cargo.toml"))
                 // With a target, even if it is this machine, build scripts go without the flags.
                 .args(["--target", &self.host, "--target-dir"])

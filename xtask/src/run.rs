@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Why a command of xtask did not succeed, in words for the person at the terminal.
@@ -23,6 +24,11 @@ impl fmt::Display for Failure {
 /// The cargo that runs xtask, so that a `+toolchain` holds for what xtask starts too.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Makes sure of every crate that a workspace may need, whatever the platform.
+pub(crate) fn fetch(workspace: &Path) -> Result<(), Failure> {
+    run(cargo().arg("fetch").current_dir(workspace))
 }
 
 /// Runs a command, its output going where xtask's own goes.
@@ -148,7 +154,7 @@ fn shown(command: &Command) -> String {
         .get_envs()
         .filter_map(|(name, value)| Some((name, value?)))
         .map(|(name, value)| format!("{}={:?}", name.to_string_lossy(), value));
-    let program = std::path::Path::new(command.get_program())
+    let program = Path::new(command.get_program())
         .file_name()
         .unwrap_or(command.get_program())
         .to_string_lossy()
