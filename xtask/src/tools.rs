@@ -1,4 +1,4 @@
-//! `cargo xtask tools`: what the tests use and cargo does not build.
+//! `cargo xtask tools`: what the tests use and cargo does not build; what else `cargo xtask ci` uses.
 //!
 //! That is programs, which Debian has, and clients that are packages of Node's or Python's, in the
 //! exact versions of the manifests in `integrations/contract/clients`. The latter go below the
