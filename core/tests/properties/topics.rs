@@ -21,6 +21,10 @@ pub(crate) fn check(input: &[u8]) {
         let both = [Topic::new(&topic), Topic::new(&selection)];
         for topic in both.into_iter().flatten() {
             what_matches_is_what_was_written(&selection, &topics, &topic);
+            assert_eq!(topics.covers(&Topics::from(&topic)), topics.matches(&topic));
+        }
+        if let Ok(part) = topic.parse() {
+            what_is_covered_is_matched(&topics, &part);
         }
     }
 }
@@ -57,6 +61,32 @@ fn what_matches_is_what_was_written(selection: &str, topics: &Topics, topic: &To
         .any(|name| name == "all" || reaches(&segments(name), &segments(topic.as_str())));
     assert_eq!(topics.matches(topic), expect, "{selection:?}, {topic}");
     assert!(Topics::all().matches(topic));
+}
+
+/// Every selection covers itself; what a part of one matches, the whole does.
+fn what_is_covered_is_matched(topics: &Topics, part: &Topics) {
+    assert!(topics.covers(topics) && Topics::all().covers(topics));
+    if !topics.covers(part) {
+        return;
+    }
+    // No pattern that was not written for it knows this word.
+    const WORD: &str = "\u{1f980}";
+    for name in part.to_string().split(',') {
+        let name = if name == "all" { ">" } else { name };
+        let segments = name.split('.').map(|segment| match segment {
+            "*" | ">" => WORD,
+            segment => segment,
+        });
+        let topic = segments.collect::<Vec<_>>().join(".");
+        for topic in [topic.clone(), format!("{topic}.{WORD}")] {
+            if let Some(topic) = Topic::new(topic).ok().filter(|topic| part.matches(topic)) {
+                assert!(
+                    topics.matches(&topic),
+                    "{topics} covers {part}, but not {topic}"
+                );
+            }
+        }
+    }
 }
 
 /// Whether a pattern covers a topic, both in segments.
