@@ -48,27 +48,19 @@ fn read_literally(header: Option<&[u8]>, query: &str) -> Option<String> {
 
 /// The query's own escaping: `+` is a space, `%2D` a byte.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
-        let digit = |at: usize| {
-            let digit = behind.get(at).map(|&byte| char::from(byte))?;
-            digit
-                .to_digit(16)
-                .and_then(|digit| u8::try_from(digit).ok())
+    let text = text.as_bytes();
+    let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
+    let (mut bytes, mut at) = (Vec::new(), 0);
+    while at < text.len() {
+        let (byte, length) = match (text[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => ((16 * high + low) as u8, 3),
+            (b'+', ..) => (b' ', 1),
+            (byte, ..) => (byte, 1),
         };
-        (bytes, rest) = match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => (with(bytes, 16 * high + low), &behind[2..]),
-            (b'+', ..) => (with(bytes, b' '), behind),
-            (&byte, ..) => (with(bytes, byte), behind),
-        };
+        bytes.push(byte);
+        at += length;
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn with(mut bytes: Vec<u8>, byte: u8) -> Vec<u8> {
-    bytes.push(byte);
-    bytes
 }
 
 /// A log that has lost its first events.
