@@ -1,8 +1,12 @@
 //! Any text, in any field, comes back as it was; any bytes, in any chunks, come to the same.
 
+mod properties;
+
 use std::time::Duration;
 
-use fanfare_core::{DecodeError, Decoded, Decoder, Event, EventName, Id, Message};
+use fanfare_core::{Event, EventName, Id};
+use properties::decoder::Limits;
+use properties::round_trip::Fields;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -17,12 +21,7 @@ proptest! {
     /// no field breaks out into another.
     #[test]
     fn events_come_back(events in vec(event(), 0..6), cuts in cuts()) {
-        let wire: Vec<u8> = events.iter().flat_map(Event::encode).collect();
-        let (result, received, last_event_id) = decode(Decoder::new(), &wire, &cuts);
-        let (expected, expected_id) = as_received(&events);
-        prop_assert_eq!(result, Ok(()));
-        prop_assert_eq!(received, expected);
-        prop_assert_eq!(last_event_id, expected_id);
+        properties::round_trip::events_come_back(&events, &cuts);
     }
 
     /// What a name or an id cannot hold is refused, and everything else is kept.
@@ -44,129 +43,25 @@ proptest! {
     fn chunks_make_no_difference(
         bytes in stream_like_bytes(),
         cuts in cuts(),
-        max_line in 0..40_usize,
-        max_event in 0..40_usize,
+        line in 0..40_usize,
+        event in 0..40_usize,
     ) {
-        for decoder in [Decoder::new(), Decoder::new().max_line(max_line).max_event(max_event)] {
-            let whole = decode(decoder.clone(), &bytes, &[]);
-            prop_assert_eq!(&decode(decoder.clone(), &bytes, &cuts), &whole);
-            let each: Vec<_> = (0..bytes.len()).collect();
-            prop_assert_eq!(&decode(decoder, &bytes, &each), &whole);
+        for limits in [Limits::default(), Limits { line, event }] {
+            properties::decoder::chunks_make_no_difference(&bytes, &cuts, limits);
         }
     }
 
     /// The decoder agrees with a second one, written for being obvious.
     #[test]
-    fn the_standard_read_literally_comes_to_the_same(bytes in stream_like_bytes()) {
-        let (result, received, _) = decode(Decoder::new(), &bytes, &[]);
-        prop_assert_eq!(result, Ok(()));
-        let events: Vec<_> = received
-            .into_iter()
-            .filter_map(|decoded| match decoded {
-                Decoded::Event(message) => Some(message),
-                Decoded::Comment(_) | Decoded::Retry(_) => None,
-            })
-            .collect();
-        prop_assert_eq!(events, read_literally(&bytes));
-    }
-}
-
-/// What a client receives of these events: data with LF for every line end, ids that last until
-/// the next one, comments by line.
-fn as_received(events: &[Event]) -> (Vec<Decoded>, String) {
-    let mut received = Vec::new();
-    let mut last_event_id = String::new();
-    for event in events {
-        if let Some(comment) = event.comment_text() {
-            let comment = with_lf(comment);
-            received.extend(
-                comment
-                    .split('\n')
-                    .map(|line| Decoded::Comment(line.into())),
-            );
-        }
-        if let Some(delay) = event.retry_delay() {
-            let millis = delay.as_millis().min(2_147_483_647) as u64;
-            received.push(Decoded::Retry(Duration::from_millis(millis)));
-        }
-        if let Some(id) = event.chosen_id() {
-            last_event_id = id.to_string();
-        }
-        if let Some(data) = event.data_text() {
-            let name = event.event_name().map_or("", EventName::as_str);
-            received.push(Decoded::Event(Message {
-                name: if name.is_empty() {
-                    "message".into()
-                } else {
-                    name.into()
-                },
-                data: with_lf(data),
-                last_event_id: last_event_id.as_str().into(),
-            }));
+    fn the_standard_read_literally_comes_to_the_same(
+        bytes in stream_like_bytes(),
+        line in 0..40_usize,
+        event in 0..40_usize,
+    ) {
+        for limits in [Limits::default(), Limits { line, event }] {
+            properties::decoder::the_standard_read_literally_comes_to_the_same(&bytes, limits);
         }
     }
-    (received, last_event_id)
-}
-
-/// The standard's algorithm in its own order, on the whole stream at once.
-fn read_literally(bytes: &[u8]) -> Vec<Message> {
-    let decoded = String::from_utf8_lossy(bytes);
-    let text = with_lf(decoded.strip_prefix('\u{feff}').unwrap_or(&decoded));
-    let mut lines: Vec<_> = text.split('\n').collect();
-    lines.pop(); // What stands behind the last line end is not a line yet.
-
-    let mut messages = Vec::new();
-    let (mut data, mut name, mut id) = (String::new(), String::new(), String::new());
-    for line in lines {
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "" if line.is_empty() => {
-                let mut data = std::mem::take(&mut data);
-                let name = std::mem::take(&mut name);
-                if data.pop().is_some() {
-                    messages.push(Message {
-                        name: if name.is_empty() {
-                            "message".into()
-                        } else {
-                            name
-                        },
-                        data,
-                        last_event_id: id.as_str().into(),
-                    });
-                }
-            }
-            "data" => data.extend([value, "\n"]),
-            "event" => name = value.into(),
-            "id" if !value.contains('\0') => id = value.into(),
-            _ => {}
-        }
-    }
-    messages
-}
-
-fn with_lf(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\n")
-}
-
-/// Feeds `bytes` cut at these places, wherever they fall, and says all there is to see.
-fn decode(
-    mut decoder: Decoder,
-    bytes: &[u8],
-    cuts: &[usize],
-) -> (Result<(), DecodeError>, Vec<Decoded>, String) {
-    let mut places: Vec<_> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
-    places.extend([0, bytes.len()]);
-    places.sort_unstable();
-
-    let mut received = Vec::new();
-    let result = places.windows(2).try_for_each(|ends| {
-        let fed = decoder.feed(&bytes[ends[0]..ends[1]]);
-        received.extend(&mut decoder);
-        fed
-    });
-    let last_event_id = decoder.last_event_id().to_owned();
-    (result, received, last_event_id)
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -180,20 +75,14 @@ fn event() -> impl Strategy<Value = Event> {
         optional(text().boxed()),
     )
         .prop_map(|(data, name, id, retry, comment)| {
-            let mut event = data.map_or_else(Event::new, Event::data);
-            if let Some(name) = name.and_then(|name| EventName::new(name).ok()) {
-                event = event.name(name);
-            }
-            if let Some(id) = id {
-                event = event.id(Id::new(id).unwrap_or(Id::reset()));
-            }
-            if let Some(millis) = retry {
-                event = event.retry(Duration::from_millis(millis));
-            }
-            match comment {
-                Some(comment) => event.comment(comment),
-                None => event,
-            }
+            let fields = Fields {
+                data,
+                name: name.and_then(|name| EventName::new(name).ok()),
+                id: id.map(|id| Id::new(id).unwrap_or(Id::reset())),
+                retry: retry.map(Duration::from_millis),
+                comment,
+            };
+            fields.to_event()
         })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use crate::run::{self, Failure};
 use crate::workspace::{self, array, text, Workspace};
-use crate::{test, tidy};
+use crate::{fuzz, test, tidy, tools};
 
 /// Runs every step, also after one that failed, and prints a summary.
 pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
@@ -24,6 +25,17 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
     steps.run("each framework alone", || each_framework(workspace));
     steps.run("no runtime in core and tickets", || no_runtime(workspace));
     steps.run("rust-version", || rust_version(workspace));
+
+    // What the network has to bring first: a machine without it can do all the rest.
+    let cargo_deny = tools::cargo_deny(workspace);
+    match run::fetch(&workspace.root).and(cargo_deny) {
+        Ok(program) => steps.run(LICENCES, || licences(workspace, &program)),
+        Err(reason) => steps.leave_out(LICENCES, &reason),
+    }
+    match fuzz::prepare(workspace) {
+        Ok(()) => steps.run(FUZZ, || fuzz::run(workspace, &FUZZ_BRIEFLY)),
+        Err(reason) => steps.leave_out(FUZZ, &reason),
+    }
 
     let mut tests = None;
     steps.run("test", || {
@@ -48,21 +60,42 @@ struct Steps(Vec<Step>);
 struct Step {
     name: &'static str,
     took: Duration,
-    failure: Option<Failure>,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Passed,
+    Failed,
+    /// What it takes is not on this machine, and could not be installed.
+    LeftOut,
 }
 
 impl Steps {
     fn run(&mut self, name: &'static str, work: impl FnOnce() -> Result<(), Failure>) {
         println!("\n==> {name}");
         let start = Instant::now();
-        let failure = work().err();
-        if let Some(failure) = &failure {
-            println!("error: {failure}");
-        }
+        let outcome = match work() {
+            Ok(()) => Outcome::Passed,
+            Err(failure) => {
+                println!("error: {failure}");
+                Outcome::Failed
+            }
+        };
         self.0.push(Step {
             name,
             took: start.elapsed(),
-            failure,
+            outcome,
+        });
+    }
+
+    /// For what a machine without a network cannot be asked for. The summary says so too.
+    fn leave_out(&mut self, name: &'static str, reason: &Failure) {
+        println!("\n==> {name}\nnot run: {reason}");
+        self.0.push(Step {
+            name,
+            took: Duration::ZERO,
+            outcome: Outcome::LeftOut,
         });
     }
 
@@ -70,7 +103,7 @@ impl Steps {
         let failed: Vec<&str> = self
             .0
             .iter()
-            .filter(|step| step.failure.is_some())
+            .filter(|step| matches!(step.outcome, Outcome::Failed))
             .map(|step| step.name)
             .collect();
         match failed.as_slice() {
@@ -86,10 +119,14 @@ impl fmt::Display for Steps {
         for Step {
             name,
             took,
-            failure,
+            outcome,
         } in &self.0
         {
-            let result = if failure.is_none() { "ok" } else { "FAILED" };
+            let result = match outcome {
+                Outcome::Passed => "ok",
+                Outcome::Failed => "FAILED",
+                Outcome::LeftOut => "NOT RUN: what it takes is missing, see above",
+            };
             writeln!(f, "{name:<28}{:>8.1}  {result}", took.as_secs_f64())?;
         }
         Ok(())
@@ -152,6 +189,17 @@ fn each_feature(workspace: &Workspace) -> Result<(), Failure> {
         check(&package.name, &["--all-features"])?;
     }
     Ok(())
+}
+
+/// Nothing may be in the tree whose licence or origin `deny.toml` does not name.
+fn licences(workspace: &Workspace, cargo_deny: &Path) -> Result<(), Failure> {
+    run::run(
+        Command::new(cargo_deny)
+            .current_dir(&workspace.root)
+            .args(["--workspace", "--offline"])
+            .args(["check", "--hide-inclusion-graph"])
+            .args(["licenses", "bans", "sources"]),
+    )
 }
 
 /// The facade with one framework must not build another, and without any it is the core.
@@ -238,12 +286,8 @@ fn names_in(tree: &str) -> BTreeSet<String> {
 /// One toolchain cannot prove more than what the dependencies say of themselves.
 fn rust_version(workspace: &Workspace) -> Result<(), Failure> {
     // Dependencies of other platforms never reach this compiler.
-    let rustc = run::output(Command::new("rustc").arg("-vV"))?;
-    let host = rustc
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .unwrap_or_default();
-    let metadata = workspace::metadata(&["--all-features", "--filter-platform", host])?;
+    let host = run::host()?;
+    let metadata = workspace::metadata(&["--all-features", "--filter-platform", &host])?;
     let mut problems = Vec::new();
     let mut silent = BTreeSet::new();
     for package in workspace.published() {
@@ -338,6 +382,15 @@ fn version(value: &Value) -> Option<(u32, u32, u32)> {
         parts.next().unwrap_or(Some(0))?,
     ))
 }
+
+const LICENCES: &str = "licences and origins";
+const FUZZ: &str = "fuzz";
+
+/// Enough to see that the targets build and find nothing at once. The tests replay the corpus.
+const FUZZ_BRIEFLY: fuzz::Options = fuzz::Options {
+    seconds: 2,
+    target: None,
+};
 
 const RUNTIMES: [&str; 6] = [
     "actix-rt",

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | tools | bench | ci`.
+//! The project's own commands: `cargo xtask demo | test | tools | bench | fuzz | ci`.
 //!
 //! This file only parses and dispatches; each command is a file of its own.
 
@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod contract;
 mod demo;
+mod fuzz;
 mod results;
 mod run;
 mod test;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Some(Request::Test) => Workspace::load().and_then(|w| test::run(&w)),
         Some(Request::Tools) => Workspace::load().and_then(|w| tools::run(&w)),
         Some(Request::Bench(flags)) => Workspace::load().and_then(|w| bench::run(&w, flags)),
+        Some(Request::Fuzz(options)) => Workspace::load().and_then(|w| fuzz::run(&w, &options)),
         Some(Request::Ci) => Workspace::load().and_then(|w| ci::run(&w)),
         None => Err(Failure::new(format!(
             "this is not a command of cargo xtask\n\n{HELP}"
@@ -52,6 +54,7 @@ enum Request<'a> {
     Test,
     Tools,
     Bench(&'a [OsString]),
+    Fuzz(fuzz::Options),
     Ci,
 }
 
@@ -65,6 +68,7 @@ fn parse(arguments: &[OsString]) -> Option<Request<'_>> {
         ("test", []) => Some(Request::Test),
         ("tools", []) => Some(Request::Tools),
         ("bench", rest) => Some(Request::Bench(rest)),
+        ("fuzz", rest) => fuzz::Options::parse(rest).map(Request::Fuzz),
         ("ci", []) => Some(Request::Ci),
         _ => None,
     }
@@ -80,6 +84,9 @@ cargo xtask tools                     install what the tests use and cargo does 
 cargo xtask bench [FLAGS]             measure every framework beside its own way, and write
                                       target/bench/report.html; --quick takes 3 minutes, all of it
                                       40; --compare OLD.json says what changed; --help: the rest
+cargo xtask fuzz [--seconds N] [TARGET]
+                                      look for input that breaks what reads the text of strangers, for
+                                      60 seconds a target; fuzz/fuzz_targets has their names
 cargo xtask ci                        all that a change must pass, the tests included
 ";
 
@@ -99,6 +106,11 @@ mod tests {
         assert_eq!(parse(&words("ci")), Some(Request::Ci));
         let bench = words("bench --quick");
         assert_eq!(parse(&bench), Some(Request::Bench(&bench[1..])));
+        assert!(matches!(
+            parse(&words("fuzz topics")),
+            Some(Request::Fuzz(_))
+        ));
+        assert_eq!(parse(&words("fuzz --fast")), None);
         assert_eq!(parse(&words("ci --fast")), None);
         assert_eq!(parse(&words("deploy")), None);
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Why a command of xtask did not succeed, in words for the person at the terminal.
@@ -23,6 +24,11 @@ impl fmt::Display for Failure {
 /// The cargo that runs xtask, so that a `+toolchain` holds for what xtask starts too.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Makes sure of every crate that a workspace may need, whatever the platform.
+pub(crate) fn fetch(workspace: &Path) -> Result<(), Failure> {
+    run(cargo().arg("fetch").current_dir(workspace))
 }
 
 /// Runs a command, its output going where xtask's own goes.
@@ -50,6 +56,25 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
+        Err(Failure::new(format!(
+            "`{}` ended with {}",
+            shown(command),
+            output.status
+        )))
+    }
+}
+
+/// Runs a command that says much on standard error: shown if it fails, else returned.
+pub(crate) fn standard_error(command: &mut Command) -> Result<String, Failure> {
+    announce(command);
+    let output = command
+        .output()
+        .map_err(|error| not_started(command, &error))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() {
+        Ok(said)
+    } else {
+        eprint!("{said}");
         Err(Failure::new(format!(
             "`{}` ended with {}",
             shown(command),
@@ -109,6 +134,16 @@ pub(crate) fn become_it(command: &mut Command) -> Result<(), Failure> {
     }
 }
 
+/// The machine that this is, as compilers name it.
+pub(crate) fn host() -> Result<String, Failure> {
+    let rustc = output(Command::new("rustc").arg("-vV"))?;
+    let mut lines = rustc.lines();
+    lines
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::new("rustc does not say what machine this is"))
+}
+
 fn announce(command: &Command) {
     println!("$ {}", shown(command));
 }
@@ -119,7 +154,7 @@ fn shown(command: &Command) -> String {
         .get_envs()
         .filter_map(|(name, value)| Some((name, value?)))
         .map(|(name, value)| format!("{}={:?}", name.to_string_lossy(), value));
-    let program = std::path::Path::new(command.get_program())
+    let program = Path::new(command.get_program())
         .file_name()
         .unwrap_or(command.get_program())
         .to_string_lossy()

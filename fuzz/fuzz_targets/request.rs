@@ -1,0 +1,8 @@
+//! libFuzzer on `properties::request::check`.
+
+#![no_main]
+
+#[path = "../../core/tests/properties/mod.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::request::check(bytes));
