@@ -14,7 +14,7 @@ use actix_web::http::{header, StatusCode};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, Bytes, Data, Html, PayloadConfig};
 use actix_web::{
-    guard, post, route, App, FromRequest, HttpRequest, HttpResponse, HttpServer, Responder,
+    delete, guard, post, route, App, FromRequest, HttpRequest, HttpResponse, HttpServer, Responder,
     ResponseError,
 };
 use demo_shared::{path, Demo, Flags, Parser, Reply};
@@ -24,11 +24,8 @@ use fanfare::actix_web::{bind_with, HttpServerExt, LastEventId, Sse, TcpOptions}
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Data::new(Demo::new(hub.clone()));
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Data::new(Demo::start(&flags)?);
+    let hub = demo.hub().clone();
 
     let mut server = HttpServer::new(move || {
         App::new()
@@ -41,11 +38,12 @@ async fn main() -> std::io::Result<()> {
                     .to(preflight),
             )
             .service((
-                page, all_events, events, publish, echo, poll, long_poll, stats,
+                page, all_events, events, publish, echo, poll, long_poll, disconnect, stats,
+                debug_page, debug,
             ))
             .default_service(web::to(no_route))
     })
-    .stream_until(&hub, fanfare::signal())
+    .stream_until(&hub, hub.drain_when(fanfare::signal(), flags.drain()))
     .shutdown_timeout(flags.grace().as_secs());
     if let Some(timeout) = flags.header_timeout() {
         server = server.client_request_timeout(timeout);
@@ -60,7 +58,7 @@ async fn main() -> std::io::Result<()> {
             for address in server.addrs() {
                 demo_shared::say_listening_with_tls(address)?;
             }
-            return server.run().await;
+            return hub.serve(server.run(), flags.grace()).await;
         }
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
@@ -69,7 +67,7 @@ async fn main() -> std::io::Result<()> {
     for address in server.addrs() {
         demo_shared::say_listening(address)?;
     }
-    server.run().await
+    hub.serve(server.run(), flags.grace()).await
 }
 
 #[route("/", method = "GET", method = "HEAD")]
@@ -127,9 +125,13 @@ async fn publish(
 }
 
 #[post("/echo")]
-async fn echo(data: actix_web::Result<Bytes>) -> Result<Sse, Answer> {
+async fn echo(
+    demo: Data<Demo>,
+    PeerAddr(client): PeerAddr,
+    data: actix_web::Result<Bytes>,
+) -> Result<Sse, Answer> {
     let data = data.map_err(|error| unread(&error))?;
-    Ok(Sse::new(demo_shared::echo(&data)?))
+    Ok(Sse::new(demo.echo(&data, client.ip())?))
 }
 
 #[route("/poll", method = "GET", method = "HEAD")]
@@ -147,9 +149,24 @@ async fn long_poll(
     Ok(Answer(news))
 }
 
+#[delete("/streams")]
+async fn disconnect(demo: Data<Demo>, request: HttpRequest) -> Result<Answer, Answer> {
+    Ok(Answer(demo.disconnect(request.query_string())?))
+}
+
 #[route("/stats", method = "GET", method = "HEAD")]
 async fn stats(demo: Data<Demo>) -> Answer {
     Answer(demo.stats().await)
+}
+
+#[route("/debug", method = "GET", method = "HEAD")]
+async fn debug_page() -> Html {
+    Html::new(demo_shared::DEBUG_PAGE)
+}
+
+#[route("/debug/streams", method = "GET", method = "HEAD")]
+async fn debug(demo: Data<Demo>) -> Answer {
+    Answer(demo.debug())
 }
 
 async fn no_route(request: HttpRequest) -> Answer {

@@ -16,7 +16,7 @@ use axum::extract::{
 use axum::http::request::Parts;
 use axum::http::{header, HeaderName, Method, StatusCode, Uri};
 use axum::response::{AppendHeaders, Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use demo_shared::{Demo, Flags, Parser, Reply};
 use fanfare::axum::{bind_with, LastEventId, Sse, TcpOptions};
@@ -26,17 +26,14 @@ use tower_http::cors::{Any, CorsLayer};
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone());
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Demo::start(&flags)?;
+    let hub = demo.hub().clone();
 
     let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
     let listener = bind_with(flags.address(), options).await?;
     let address = listener.local_addr()?;
     let app = app(demo).into_make_service_with_connect_info::<SocketAddr>();
-    let closing = hub.close_when(fanfare::signal());
+    let end = hub.drain_when(fanfare::signal(), flags.drain());
     if flags.tls() {
         #[cfg(feature = "tls")]
         {
@@ -49,14 +46,14 @@ async fn main() -> std::io::Result<()> {
             // Tapped, since axum then knows the clients' addresses.
             let listener = listener.tap_io(|_| {});
             demo_shared::say_listening_with_tls(address)?;
-            let server = axum::serve(listener, app).with_graceful_shutdown(closing);
+            let server = axum::serve(listener, app).with_graceful_shutdown(end);
             return hub.serve(server, flags.grace()).await;
         }
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
     demo_shared::say_listening(address)?;
-    let mut server = fanfare::axum::serve(listener, app).with_graceful_shutdown(closing);
+    let mut server = fanfare::axum::serve(listener, app).with_graceful_shutdown(end);
     if let Some(timeout) = flags.header_timeout() {
         server = server.header_read_timeout(timeout);
     }
@@ -66,8 +63,9 @@ async fn main() -> std::io::Result<()> {
 fn app(demo: Demo) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([
+            header::AUTHORIZATION,
             header::CACHE_CONTROL,
             header::CONTENT_TYPE,
             HeaderName::from_static("last-event-id"),
@@ -82,7 +80,10 @@ fn app(demo: Demo) -> Router {
         .route("/echo", post(echo))
         .route("/poll", get(poll))
         .route("/long-poll", get(long_poll))
+        .route("/streams", delete(disconnect))
         .route("/stats", get(stats))
+        .route("/debug", get(Html(demo_shared::DEBUG_PAGE)))
+        .route("/debug/streams", get(debug))
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .layer(DefaultBodyLimit::max(demo_shared::MAX_DATA))
@@ -118,8 +119,12 @@ async fn publish(
     Ok(Answer(published))
 }
 
-async fn echo(Data(events): Data) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo_shared::echo(&events)?))
+async fn echo(
+    State(demo): State<Demo>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Data(events): Data,
+) -> Result<Sse, Answer> {
+    Ok(Sse::new(demo.echo(&events, client.ip())?))
 }
 
 async fn poll(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Result<Answer, Answer> {
@@ -133,6 +138,14 @@ async fn long_poll(
 ) -> Result<Answer, Answer> {
     let query = query.unwrap_or_default();
     Ok(Answer(demo.long_poll(&query, client.ip()).await?))
+}
+
+async fn disconnect(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Result<Answer, Answer> {
+    Ok(Answer(demo.disconnect(&query.unwrap_or_default())?))
+}
+
+async fn debug(State(demo): State<Demo>) -> Answer {
+    Answer(demo.debug())
 }
 
 async fn stats(State(demo): State<Demo>) -> Answer {

@@ -27,11 +27,8 @@ type Body = Either<SseBody, Full<Bytes>>;
 fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone());
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Demo::start(&flags)?;
+    let hub = demo.hub().clone();
 
     if flags.tls() {
         #[cfg(feature = "tls")]
@@ -45,13 +42,15 @@ fn main() -> std::io::Result<()> {
         demo_shared::say_listening(listener.local_addr()?)?;
         let service = service_fn(move |request| answer(demo.clone(), request));
         let mut server = serve(listener, service)
-            .with_graceful_shutdown(hub.close_when(fanfare::signal()))
-            .grace(flags.grace());
+            .with_graceful_shutdown(hub.drain_when(fanfare::signal(), flags.drain()));
         if let Some(timeout) = flags.header_timeout() {
             server = server.header_read_timeout(timeout);
         }
-        server.await;
-        Ok(())
+        let server = async {
+            server.await;
+            Ok(())
+        };
+        hub.serve(server, flags.grace()).await
     })
 }
 
@@ -71,16 +70,19 @@ async fn route(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
     };
     match (method, &segments[..]) {
         (&Method::OPTIONS, _) => preflight(),
-        (&Method::GET, [""]) => page(),
+        (&Method::GET, [""]) => page(demo_shared::PAGE),
         (&Method::GET, ["events"]) => events(demo, "all", &request),
         (&Method::GET, ["events", topics]) if !topics.is_empty() => events(demo, topics, &request),
         (&Method::POST, ["publish", topic]) if !topic.is_empty() => {
             publish(demo, topic, request).await
         }
-        (&Method::POST, ["echo"]) => echo(request).await,
+        (&Method::POST, ["echo"]) => echo(demo, request).await,
         (&Method::GET, ["poll"]) => poll(demo, &request).await,
         (&Method::GET, ["long-poll"]) => long_poll(demo, &request).await,
+        (&Method::DELETE, ["streams"]) => disconnect(demo, &request),
         (&Method::GET, ["stats"]) => json(demo.stats().await),
+        (&Method::GET, ["debug"]) => page(demo_shared::DEBUG_PAGE),
+        (&Method::GET, ["debug", "streams"]) => json(demo.debug()),
         _ => json(Reply::no_route(&target)),
     }
 }
@@ -105,9 +107,10 @@ async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Respon
     json(published.await.unwrap_or_else(|refusal| refusal))
 }
 
-async fn echo(request: Request<Incoming>) -> Response<Body> {
+async fn echo(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
+    let client = client(&request);
     let events = read(request.into_body()).await;
-    match events.and_then(|events| demo_shared::echo(&events)) {
+    match events.and_then(|events| demo.echo(&events, client)) {
         Ok(events) => fanfare::hyper::response(events).map(Either::Left),
         Err(reply) => json(reply),
     }
@@ -132,8 +135,13 @@ async fn long_poll(demo: &Demo, request: &Request<Incoming>) -> Response<Body> {
     json(page.unwrap_or_else(|refusal| refusal))
 }
 
-fn page() -> Response<Body> {
-    let mut response = Response::new(Either::Right(demo_shared::PAGE.into()));
+fn disconnect(demo: &Demo, request: &Request<Incoming>) -> Response<Body> {
+    let ended = demo.disconnect(query(request));
+    json(ended.unwrap_or_else(|refusal| refusal))
+}
+
+fn page(html: &'static str) -> Response<Body> {
+    let mut response = Response::new(Either::Right(html.into()));
     set(
         &mut response,
         header::CONTENT_TYPE,

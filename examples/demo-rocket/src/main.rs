@@ -21,7 +21,7 @@ use rocket::response::content::RawHtml;
 use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
 use rocket::{
-    async_trait, catch, catchers, get, options, post, routes, uri, Build, Config, Request, Rocket,
+    async_trait, catch, catchers, delete, get, options, post, routes, uri, Build, Config, Request, Rocket,
     State,
 };
 
@@ -35,18 +35,18 @@ async fn main() -> io::Result<()> {
         );
     }
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone());
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Demo::start(&flags)?;
+    let hub = demo.hub().clone();
 
     let config = config(&flags)?;
-    let app = app(demo, config).attach(fanfare::rocket::fairing(hub));
-    match app.launch_until(fanfare::signal()).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(io::Error::other(error.to_string())),
-    }
+    let app = app(demo, config).attach(fanfare::rocket::fairing(hub.clone()));
+    let end = hub.drain_when(fanfare::signal(), flags.drain());
+    let server = async {
+        let ended = app.launch_until(end).await;
+        ended.map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(())
+    };
+    hub.serve(server, flags.grace()).await
 }
 
 fn address(flags: &Flags) -> io::Result<SocketAddr> {
@@ -104,7 +104,10 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
         }))
         .mount(
             "/",
-            routes![page, preflight, all_events, events, publish, echo, poll, long_poll, stats],
+            routes![
+                page, preflight, all_events, events, publish, echo, poll, long_poll, disconnect,
+                stats, debug_page, debug
+            ],
         )
         .register("/", catchers![no_route, refused])
 }
@@ -167,9 +170,13 @@ async fn publish(
 }
 
 #[post("/echo", data = "<body>")]
-fn echo(body: Result<Body, Reply>) -> Result<Sse, Answer> {
+fn echo(
+    body: Result<Body, Reply>,
+    client: SocketAddr,
+    demo: &State<Demo>,
+) -> Result<Sse, Answer> {
     let Body(events) = body?;
-    Ok(Sse::new(demo_shared::echo(&events)?))
+    Ok(Sse::new(demo.echo(&events, client.ip())?))
 }
 
 #[get("/poll")]
@@ -186,9 +193,24 @@ async fn long_poll(
     Ok(Answer(demo.long_poll(query.0, client.ip()).await?))
 }
 
+#[delete("/streams")]
+fn disconnect(query: Query<'_>, demo: &State<Demo>) -> Result<Answer, Answer> {
+    Ok(Answer(demo.disconnect(query.0)?))
+}
+
 #[get("/stats")]
 async fn stats(demo: &State<Demo>) -> Answer {
     Answer(demo.stats().await)
+}
+
+#[get("/debug")]
+fn debug_page() -> RawHtml<&'static str> {
+    RawHtml(demo_shared::DEBUG_PAGE)
+}
+
+#[get("/debug/streams")]
+fn debug(demo: &State<Demo>) -> Answer {
+    Answer(demo.debug())
 }
 
 #[catch(404)]

@@ -4,19 +4,22 @@
 #![allow(clippy::needless_pass_by_value)]
 
 use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fanfare::broadcaster::{Private, Stats};
 use fanfare::{
-    Broadcaster, Decoded, Decoder, Event, EventId, EventName, Gap, LastEventId, PublishError,
-    Record, Subscribe, Topic, Topics,
+    Broadcaster, Decoded, Decoder, Event, EventId, EventName, EventStream, Gap, LastEventId,
+    PublishError, Record, Subscribe, Topic, Topics,
 };
 use futures_lite::{future, StreamExt};
 use futures_timer::Delay;
 use serde_json::{json, Map, Value};
 
 use crate::query::Query;
-use crate::Reply;
+use crate::{echo, Flags, Reply};
 
 /// The most records in one answer to a client that polls.
 const PAGE_RECORDS: usize = 1_000;
@@ -29,6 +32,9 @@ const MAX_NAME_BYTES: usize = 255;
 
 /// The topic, and the event name, under which new names are announced.
 const NAMES: &str = "topics";
+
+/// The most streams that are shown at once.
+const MAX_STREAMS: usize = 1_000;
 
 /// How long a long poll is held if it does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(25);
@@ -46,6 +52,19 @@ pub struct Demo {
 }
 
 impl Demo {
+    /// The demo that the flags ask for: its broadcaster, and this machine's metrics published there.
+    ///
+    /// # Errors
+    ///
+    /// If its history cannot be kept where they say, or the system refuses a thread.
+    pub fn start(flags: &Flags) -> io::Result<Self> {
+        let demo = Self::new(crate::broadcaster(flags)?);
+        if let Some(every) = flags.metrics_every() {
+            crate::publish_metrics(&demo, every)?;
+        }
+        Ok(demo)
+    }
+
     /// A demo around a broadcaster.
     #[must_use]
     pub fn new(hub: Broadcaster) -> Self {
@@ -165,6 +184,63 @@ impl Demo {
         after.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// `POST /echo`: the events in a JSON array, `[{"data": "hello", "event": "greeting"}]`.
+    ///
+    /// Any stream of [`Event`]s becomes a framework's `Sse`, with the same headers, a first byte at
+    /// once and signs of life. It ends where the stream ends. An answer that a language model writes
+    /// word by word is such a stream. The broadcaster counts it with all others, and ends it with
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// A 400 if it is not such an array, or if a name or an id could break out of its field.
+    pub fn echo(&self, events: &[u8], client: impl ToString) -> Result<Private, Reply> {
+        let stream = EventStream::new(echo::parse(events)?);
+        Ok(self.hub.private(stream).key(client.to_string()))
+    }
+
+    /// `DELETE /streams?client=ADDRESS`: ends every stream of a client address now.
+    ///
+    /// # Errors
+    ///
+    /// A 400 if `client` is not an address.
+    pub fn disconnect(&self, query: &str) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["client"])?;
+        let client = query.text("client")?.and_then(|text| text.parse().ok());
+        let Some::<IpAddr>(client) = client else {
+            return Err(Reply::error(400, "`client` is an IP address"));
+        };
+        let ended = self.hub.disconnect(&client.to_string());
+        Ok(Reply::new(200, json!({ "ended": ended })))
+    }
+
+    /// `GET /debug/streams`: the topics, and where the oldest streams are in them.
+    #[must_use]
+    pub fn debug(&self) -> Reply {
+        let streams = self.hub.streams();
+        let shown = streams.iter().take(MAX_STREAMS).map(|stream| {
+            let keys: Vec<&str> = stream.keys.iter().map(AsRef::as_ref).collect();
+            json!({
+                "keys": keys,
+                "topics": stream.topics.as_ref().map(ToString::to_string),
+                "behind": stream.behind,
+                "age": stream.age.as_secs_f64(),
+            })
+        });
+        let stats = self.hub.stats();
+        Reply::new(
+            200,
+            json!({
+                "subscribers": stats.subscribers,
+                "last": stats.last.to_string(),
+                "draining": self.hub.is_draining(),
+                "topics": topics_json(&stats),
+                "streams": shown.collect::<Vec<_>>(),
+                "not_shown": streams.len().saturating_sub(MAX_STREAMS),
+            }),
+        )
+    }
+
     /// `GET /poll?after=ID&topics=a,b`.
     ///
     /// # Errors
@@ -222,21 +298,6 @@ impl Demo {
     pub async fn stats(&self) -> Reply {
         self.learn_names().await;
         let stats = self.hub.stats();
-        let id = |id: Option<EventId>| id.map(|id| id.to_string());
-        let topics: Map<String, Value> = stats
-            .topics
-            .iter()
-            .map(|(topic, stats)| {
-                let stats = json!({
-                    "records": stats.records,
-                    "bytes": stats.bytes,
-                    "oldest": id(stats.oldest),
-                    "newest": id(stats.newest),
-                    "subscribers": stats.subscribers,
-                });
-                (topic.to_string(), stats)
-            })
-            .collect();
         let names = self.names();
         Reply::new(
             200,
@@ -254,7 +315,7 @@ impl Demo {
                     "reads": backend.reads,
                     "failures": backend.failures,
                 })),
-                "topics": topics,
+                "topics": topics_json(&stats),
             }),
         )
     }
@@ -338,6 +399,21 @@ fn event_json(record: &Record) -> Option<Value> {
         "event": message.name,
         "data": message.data,
     }))
+}
+
+fn topics_json(stats: &Stats) -> Map<String, Value> {
+    let id = |id: Option<EventId>| id.map(|id| id.to_string());
+    let topics = stats.topics.iter().map(|(topic, stats)| {
+        let stats = json!({
+            "records": stats.records,
+            "bytes": stats.bytes,
+            "oldest": id(stats.oldest),
+            "newest": id(stats.newest),
+            "subscribers": stats.subscribers,
+        });
+        (topic.to_string(), stats)
+    });
+    topics.collect()
 }
 
 /// The name that a record of the topic [`NAMES`] announces.

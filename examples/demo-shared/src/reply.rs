@@ -48,8 +48,10 @@ impl Reply {
     pub fn no_route(path: &str) -> Self {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let allow = match segments[..] {
-            ["" | "events" | "poll" | "long-poll" | "stats"] => "GET, HEAD, OPTIONS",
+            ["" | "events" | "poll" | "long-poll" | "stats" | "debug"] => "GET, HEAD, OPTIONS",
+            ["debug", "streams"] => "GET, HEAD, OPTIONS",
             ["events", topics] if !topics.is_empty() => "GET, HEAD, OPTIONS",
+            ["streams"] => "DELETE, OPTIONS",
             ["echo"] => "POST, OPTIONS",
             ["publish", topic] if !topic.is_empty() => "POST, OPTIONS",
             _ => return Self::error(404, "there is nothing here"),
@@ -112,6 +114,7 @@ mod tests {
             ("/", Some("GET, HEAD, OPTIONS")),
             ("/events/a", Some("GET, HEAD, OPTIONS")),
             ("/publish/a", Some("POST, OPTIONS")),
+            ("/streams", Some("DELETE, OPTIONS")),
             ("/events/", None),
             ("/publish", None),
             ("", None),

@@ -25,17 +25,14 @@ async fn main() -> std::io::Result<()> {
         );
     }
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone());
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Demo::start(&flags)?;
+    let hub = demo.hub().clone();
 
     let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
     let listener = bind_with(flags.address(), options).await?;
     demo_shared::say_listening(listener.local_addr()?)?;
     let mut server = fanfare::warp::serve(listener, warp::service(routes(demo)))
-        .with_graceful_shutdown(hub.close_when(fanfare::signal()));
+        .with_graceful_shutdown(hub.drain_when(fanfare::signal(), flags.drain()));
     if let Some(timeout) = flags.header_timeout() {
         server = server.header_read_timeout(timeout);
     }
@@ -65,7 +62,12 @@ fn routes(
         .and(data())
         .and(demo.clone())
         .then(publish);
-    let echo = warp::path!("echo").and(warp::post()).and(data()).then(echo);
+    let echo = warp::path!("echo")
+        .and(warp::post())
+        .and(data())
+        .and(client())
+        .and(demo.clone())
+        .then(echo);
     let poll = warp::path!("poll")
         .and(get)
         .and(query())
@@ -77,7 +79,22 @@ fn routes(
         .and(client())
         .and(demo.clone())
         .then(long_poll);
-    let stats = warp::path!("stats").and(get).and(demo).then(stats);
+    let disconnect = warp::path!("streams")
+        .and(warp::delete())
+        .and(query())
+        .and(demo.clone())
+        .then(disconnect);
+    let stats = warp::path!("stats")
+        .and(get)
+        .and(demo.clone())
+        .then(stats);
+    let debug_page = warp::path!("debug")
+        .and(get)
+        .map(|| html(demo_shared::DEBUG_PAGE));
+    let debug = warp::path!("debug" / "streams")
+        .and(get)
+        .and(demo)
+        .then(debug);
     let preflight = warp::options()
         .map(StatusCode::default)
         .with(with::header(
@@ -97,7 +114,10 @@ fn routes(
         .or(echo)
         .or(poll)
         .or(long_poll)
-        .or(stats);
+        .or(disconnect)
+        .or(stats)
+        .or(debug_page)
+        .or(debug);
     no_trailing_slash()
         .and(routes)
         .or(preflight)
@@ -179,8 +199,8 @@ async fn publish(
     json(published.await.unwrap_or_else(|refusal| refusal))
 }
 
-async fn echo(events: Result<Vec<u8>, Reply>) -> Response {
-    match events.and_then(|events| demo_shared::echo(&events)) {
+async fn echo(events: Result<Vec<u8>, Reply>, client: String, demo: Demo) -> Response {
+    match events.and_then(|events| demo.echo(&events, client)) {
         Ok(events) => Sse::new(events).into_response(),
         Err(reply) => json(reply),
     }
@@ -193,6 +213,15 @@ async fn poll(query: String, demo: Demo) -> Response {
 async fn long_poll(query: String, client: String, demo: Demo) -> Response {
     let page = demo.long_poll(&query, client).await;
     json(page.unwrap_or_else(|refusal| refusal))
+}
+
+async fn disconnect(query: String, demo: Demo) -> Response {
+    let ended = demo.disconnect(&query);
+    json(ended.unwrap_or_else(|refusal| refusal))
+}
+
+async fn debug(demo: Demo) -> Response {
+    json(demo.debug())
 }
 
 async fn stats(demo: Demo) -> Response {

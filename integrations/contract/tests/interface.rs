@@ -21,15 +21,18 @@ const FRAMEWORKS_OWN: [&str; 9] = [
     "x-frame-options",
 ];
 
-const GET_ROUTES: [&str; 6] = [
+const GET_ROUTES: [&str; 8] = [
     "/",
     "/events",
     "/events/a,b",
     "/poll",
     "/long-poll?wait=0",
     "/stats",
+    "/debug",
+    "/debug/streams",
 ];
 const POST_ROUTES: [&str; 2] = ["/publish/a", "/echo"];
+const DELETE_ROUTES: [&str; 1] = ["/streams"];
 
 /// What is expected of an answer.
 #[derive(Clone, Copy)]
@@ -82,9 +85,9 @@ impl Expect<'_> {
             Self::Preflight => headers.extend([
                 (
                     "access-control-allow-headers",
-                    "cache-control,content-type,last-event-id",
+                    "authorization,cache-control,content-type,last-event-id",
                 ),
-                ("access-control-allow-methods", "GET,POST"),
+                ("access-control-allow-methods", "GET,POST,DELETE"),
             ]),
         }
         let mut headers: Vec<_> = headers
@@ -202,7 +205,7 @@ impl Table {
 
 fn what_get_answers(route: &str) -> Expect<'static> {
     match route {
-        "/" => Expect::Page,
+        "/" | "/debug" => Expect::Page,
         _ if route.starts_with("/events") => Expect::Stream,
         _ => Expect::Json(200),
     }
@@ -233,7 +236,8 @@ fn every_route_names_the_methods_it_takes(framework: &str) {
     let mut table = Table::new(framework);
     let get = GET_ROUTES.map(|route| (route, "GET, HEAD, OPTIONS"));
     let post = POST_ROUTES.map(|route| (route, "POST, OPTIONS"));
-    for (route, allowed) in get.into_iter().chain(post) {
+    let delete = DELETE_ROUTES.map(|route| (route, "DELETE, OPTIONS"));
+    for (route, allowed) in get.into_iter().chain(post).chain(delete) {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             if !allowed.contains(method) {
                 let request = Request::new(method, route).header("Content-Length", "0");
@@ -242,9 +246,9 @@ fn every_route_names_the_methods_it_takes(framework: &str) {
             }
         }
     }
-    for route in POST_ROUTES {
+    for (route, allowed) in post.into_iter().chain(delete) {
         let answer = Request::new("HEAD", route).send(table.demo.addr());
-        let expect = Expect::NotAllowed("POST, OPTIONS");
+        let expect = Expect::NotAllowed(allowed);
         table.head(&format!("HEAD {route}"), &answer.head, expect);
     }
     table.check();
@@ -255,6 +259,7 @@ fn every_address_answers_options(framework: &str) {
     for target in GET_ROUTES
         .into_iter()
         .chain(POST_ROUTES)
+        .chain(DELETE_ROUTES)
         .chain(["/nothing-here"])
     {
         let plain = Request::new("OPTIONS", target);
@@ -284,6 +289,8 @@ fn unknown_routes_are_404(framework: &str) {
         "/poll/",
         "/long-poll/",
         "/stats/",
+        "/debug/",
+        "/debug/other",
         "//stats",
         "/events//a",
         "/Stats",
