@@ -5,20 +5,23 @@
 
 #![forbid(unsafe_code)]
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{ready, Ready};
 
 use actix_web::body::BoxBody;
-use actix_web::dev::{Payload, PeerAddr};
-use actix_web::http::{header, StatusCode};
+use actix_web::dev::{Payload, PeerAddr, Service as _, ServiceRequest};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{StatusCode, Uri};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, Bytes, Data, Html, PayloadConfig};
 use actix_web::{
-    delete, guard, post, route, App, FromRequest, HttpRequest, HttpResponse, HttpServer, Responder,
+    delete, guard, post, route, App, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, Responder,
     ResponseError,
 };
-use demo_shared::{path, Demo, Flags, Parser, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::actix_web::{bind_with, HttpServerExt, LastEventId, Sse, TcpOptions};
+use fanfare::tickets::take_from_target;
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
@@ -32,13 +35,18 @@ async fn main() -> std::io::Result<()> {
             .app_data(demo.clone())
             .app_data(PayloadConfig::new(demo_shared::MAX_DATA))
             .wrap(DefaultHeaders::new().add((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")))
+            // The outermost: what another would log has no ticket in it.
+            .wrap_fn(|mut request, next| {
+                take_ticket(&mut request);
+                next.call(request)
+            })
             .service(
                 web::resource("/{path:.*}")
                     .guard(guard::Options())
                     .to(preflight),
             )
             .service((
-                page, all_events, events, publish, echo, poll, long_poll, disconnect, stats,
+                page, all_events, events, publish, echo, ticket, poll, long_poll, disconnect, stats,
                 debug_page, debug,
             ))
             .default_service(web::to(no_route))
@@ -70,6 +78,16 @@ async fn main() -> std::io::Result<()> {
     hub.serve(server.run(), flags.grace()).await
 }
 
+fn take_ticket(request: &mut ServiceRequest) {
+    let target = request.uri().to_string();
+    let taken = take_from_target(&target);
+    // A part of an address is one. If it were not: rather `/` than the ticket.
+    request.head_mut().uri = taken.rest.parse::<Uri>().unwrap_or_default();
+    request
+        .extensions_mut()
+        .insert::<Presented>(taken.ticket);
+}
+
 #[route("/", method = "GET", method = "HEAD")]
 async fn page() -> Html {
     Html::new(demo_shared::PAGE)
@@ -89,32 +107,41 @@ async fn preflight() -> HttpResponse {
 }
 
 #[route("/events", method = "GET", method = "HEAD")]
-async fn all_events(demo: Data<Demo>, client: PeerAddr, last: LastEventId) -> Result<Sse, Answer> {
-    stream(&demo, "all", client, last)
+async fn all_events(
+    demo: Data<Demo>,
+    client: PeerAddr,
+    shown: Shown,
+    last: LastEventId,
+) -> Result<Sse, Answer> {
+    stream(&demo, "all", client, shown, last).await
 }
 
 #[route("/events/{topics}", method = "GET", method = "HEAD")]
 async fn events(
     demo: Data<Demo>,
     client: PeerAddr,
+    shown: Shown,
     Segment(topics): Segment,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    stream(&demo, &topics, client, last)
+    stream(&demo, &topics, client, shown, last).await
 }
 
-fn stream(
+async fn stream(
     demo: &Demo,
     topics: &str,
     PeerAddr(client): PeerAddr,
+    Shown(credentials): Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo.events(topics, last, client.ip())?))
+    let subscribe = demo.events(topics, last.into(), client.ip(), credentials);
+    Ok(Sse::new(subscribe.await?))
 }
 
 #[post("/publish/{topic}")]
 async fn publish(
     demo: Data<Demo>,
+    _: Allowed,
     Segment(topic): Segment,
     request: HttpRequest,
     data: actix_web::Result<Bytes>,
@@ -127,6 +154,7 @@ async fn publish(
 #[post("/echo")]
 async fn echo(
     demo: Data<Demo>,
+    _: Allowed,
     PeerAddr(client): PeerAddr,
     data: actix_web::Result<Bytes>,
 ) -> Result<Sse, Answer> {
@@ -134,14 +162,25 @@ async fn echo(
     Ok(Sse::new(demo.echo(&data, client.ip())?))
 }
 
+#[post("/tickets")]
+async fn ticket(
+    demo: Data<Demo>,
+    _: Allowed,
+    PeerAddr(client): PeerAddr,
+    request: HttpRequest,
+) -> Result<Answer, Answer> {
+    Ok(Answer(demo.ticket(request.query_string(), client.ip())?))
+}
+
 #[route("/poll", method = "GET", method = "HEAD")]
-async fn poll(demo: Data<Demo>, request: HttpRequest) -> Result<Answer, Answer> {
+async fn poll(demo: Data<Demo>, _: Allowed, request: HttpRequest) -> Result<Answer, Answer> {
     Ok(Answer(demo.poll(request.query_string()).await?))
 }
 
 #[route("/long-poll", method = "GET", method = "HEAD")]
 async fn long_poll(
     demo: Data<Demo>,
+    _: Allowed,
     PeerAddr(client): PeerAddr,
     request: HttpRequest,
 ) -> Result<Answer, Answer> {
@@ -150,7 +189,11 @@ async fn long_poll(
 }
 
 #[delete("/streams")]
-async fn disconnect(demo: Data<Demo>, request: HttpRequest) -> Result<Answer, Answer> {
+async fn disconnect(
+    demo: Data<Demo>,
+    _: Allowed,
+    request: HttpRequest,
+) -> Result<Answer, Answer> {
     Ok(Answer(demo.disconnect(request.query_string())?))
 }
 
@@ -165,7 +208,7 @@ async fn debug_page() -> Html {
 }
 
 #[route("/debug/streams", method = "GET", method = "HEAD")]
-async fn debug(demo: Data<Demo>) -> Answer {
+async fn debug(demo: Data<Demo>, _: Allowed) -> Answer {
     Answer(demo.debug())
 }
 
@@ -191,6 +234,38 @@ impl FromRequest for Segment {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let segment = path::last_segment(request.uri().path());
         ready(segment.map(Self).map_err(Answer))
+    }
+}
+
+/// What a request shows of who sends it.
+struct Shown(Credentials);
+
+impl FromRequest for Shown {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let authorization = request.headers().get(header::AUTHORIZATION);
+        let ticket = request.extensions_mut().remove::<Presented>();
+        ready(Ok(Self(Credentials::new(
+            authorization.map(HeaderValue::as_bytes),
+            ticket.unwrap_or(Ok(None)),
+        ))))
+    }
+}
+
+/// A request from who may do what needs the token.
+struct Allowed;
+
+impl FromRequest for Allowed {
+    type Error = Answer;
+    type Future = Ready<Result<Self, Answer>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let Ok(Shown(credentials)) = Shown::from_request(request, payload).into_inner();
+        let demo: Option<&Data<Demo>> = request.app_data();
+        let allowed = demo.map_or(Ok(()), |demo| demo.check_token(&credentials));
+        ready(allowed.map(|()| Self).map_err(Answer))
     }
 }
 

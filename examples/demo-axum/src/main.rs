@@ -7,6 +7,7 @@
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::body::{Body, Bytes, HttpBody as _};
@@ -14,12 +15,14 @@ use axum::extract::{
     ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, RawQuery, Request, State,
 };
 use axum::http::request::Parts;
-use axum::http::{header, HeaderName, Method, StatusCode, Uri};
+use axum::http::{header, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::map_request;
 use axum::response::{AppendHeaders, Html, IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use demo_shared::{Demo, Flags, Parser, Reply};
+use demo_shared::{Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::axum::{bind_with, LastEventId, Sse, TcpOptions};
+use fanfare::tickets::take_from_uri;
 use tower_http::cors::{Any, CorsLayer};
 
 #[tokio::main]
@@ -78,6 +81,7 @@ fn app(demo: Demo) -> Router {
         .route("/events/{topics}", get(events))
         .route("/publish/{topic}", post(publish))
         .route("/echo", post(echo))
+        .route("/tickets", post(ticket))
         .route("/poll", get(poll))
         .route("/long-poll", get(long_poll))
         .route("/streams", delete(disconnect))
@@ -88,28 +92,40 @@ fn app(demo: Demo) -> Router {
         .method_not_allowed_fallback(no_route)
         .layer(DefaultBodyLimit::max(demo_shared::MAX_DATA))
         .layer(cors)
+        // The outermost: what another layer would log has no ticket in it.
+        .layer(map_request(take_ticket))
         .with_state(demo)
+}
+
+async fn take_ticket(mut request: Request) -> Request {
+    let presented: Presented = take_from_uri(request.uri_mut());
+    request.extensions_mut().insert(presented);
+    request
 }
 
 async fn all_events(
     demo: State<Demo>,
     client: ConnectInfo<SocketAddr>,
+    shown: Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    events(demo, client, Segment("all".to_owned()), last).await
+    events(demo, client, shown, Segment("all".to_owned()), last).await
 }
 
 async fn events(
     State(demo): State<Demo>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Shown(credentials): Shown,
     Segment(topics): Segment,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo.events(&topics, last, client.ip())?))
+    let subscribe = demo.events(&topics, last.into(), client.ip(), credentials);
+    Ok(Sse::new(subscribe.await?))
 }
 
 async fn publish(
     State(demo): State<Demo>,
+    _: Allowed,
     Segment(topic): Segment,
     RawQuery(query): RawQuery,
     Data(data): Data,
@@ -122,29 +138,48 @@ async fn publish(
 async fn echo(
     State(demo): State<Demo>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    _: Allowed,
     Data(events): Data,
 ) -> Result<Sse, Answer> {
     Ok(Sse::new(demo.echo(&events, client.ip())?))
 }
 
-async fn poll(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Result<Answer, Answer> {
+async fn ticket(
+    State(demo): State<Demo>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    _: Allowed,
+    RawQuery(query): RawQuery,
+) -> Result<Answer, Answer> {
+    Ok(Answer(demo.ticket(&query.unwrap_or_default(), client.ip())?))
+}
+
+async fn poll(
+    State(demo): State<Demo>,
+    _: Allowed,
+    RawQuery(query): RawQuery,
+) -> Result<Answer, Answer> {
     Ok(Answer(demo.poll(&query.unwrap_or_default()).await?))
 }
 
 async fn long_poll(
     State(demo): State<Demo>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    _: Allowed,
     RawQuery(query): RawQuery,
 ) -> Result<Answer, Answer> {
     let query = query.unwrap_or_default();
     Ok(Answer(demo.long_poll(&query, client.ip()).await?))
 }
 
-async fn disconnect(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Result<Answer, Answer> {
+async fn disconnect(
+    State(demo): State<Demo>,
+    _: Allowed,
+    RawQuery(query): RawQuery,
+) -> Result<Answer, Answer> {
     Ok(Answer(demo.disconnect(&query.unwrap_or_default())?))
 }
 
-async fn debug(State(demo): State<Demo>) -> Answer {
+async fn debug(State(demo): State<Demo>, _: Allowed) -> Answer {
     Answer(demo.debug())
 }
 
@@ -167,6 +202,35 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
             Ok(Path(segment)) => Ok(Self(segment)),
             Err(_) => Err(Answer(Reply::path_not_utf8())),
         }
+    }
+}
+
+/// What a request shows of who sends it.
+struct Shown(Credentials);
+
+impl<S: Sync> FromRequestParts<S> for Shown {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let authorization = parts.headers.get(header::AUTHORIZATION);
+        let ticket: Option<Presented> = parts.extensions.remove();
+        Ok(Self(Credentials::new(
+            authorization.map(HeaderValue::as_bytes),
+            ticket.unwrap_or(Ok(None)),
+        )))
+    }
+}
+
+/// A request from who may do what needs the token.
+struct Allowed;
+
+impl FromRequestParts<Demo> for Allowed {
+    type Rejection = Answer;
+
+    async fn from_request_parts(parts: &mut Parts, demo: &Demo) -> Result<Self, Answer> {
+        let Ok(Shown(credentials)) = Shown::from_request_parts(parts, demo).await;
+        demo.check_token(&credentials)?;
+        Ok(Self)
     }
 }
 

@@ -8,13 +8,15 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use demo_shared::{path, Demo, Flags, Parser, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::rocket::{LastEventId, RocketExt, Sse};
+use fanfare::tickets::take_from_target;
 #[cfg(feature = "tls")]
 use rocket::config::TlsConfig;
 use rocket::data::{self, Data, FromData, ToByteUnit};
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
+use rocket::http::uri::Origin;
 use rocket::http::{Header, Status};
 use rocket::request::{FromRequest, Outcome};
 use rocket::response::content::RawHtml;
@@ -87,6 +89,11 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
             response.set_raw_header("Access-Control-Allow-Origin", "*");
             Box::pin(async {})
         }))
+        // The first, and before Rocket logs the request: no log has a ticket in it.
+        .attach(AdHoc::on_request("Tickets", |request, _| {
+            take_ticket(request);
+            Box::pin(async {})
+        }))
         .attach(AdHoc::on_request("Slashes", |request, _| {
             // To Rocket `/stats/` and `//stats` are `/stats`; here they are no routes.
             let path = request.uri().path();
@@ -105,11 +112,22 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
         .mount(
             "/",
             routes![
-                page, preflight, all_events, events, publish, echo, poll, long_poll, disconnect,
-                stats, debug_page, debug
+                page, preflight, all_events, events, publish, echo, ticket, poll, long_poll,
+                disconnect, stats, debug_page, debug
             ],
         )
         .register("/", catchers![no_route, refused])
+}
+
+fn take_ticket(request: &mut Request<'_>) {
+    let target = request.uri().to_string();
+    let taken = take_from_target(&target);
+    if taken.rest != target {
+        // A part of an address is one. If it were not: rather `/` than the ticket.
+        let uri = Origin::parse_owned(taken.rest.into_owned());
+        request.set_uri(uri.unwrap_or_else(|_| uri!("/")));
+    }
+    request.local_cache::<Presented, _>(|| taken.ticket);
 }
 
 fn say_listening(config: &Config) -> io::Result<()> {
@@ -143,58 +161,93 @@ struct Preflight {
 }
 
 #[get("/events")]
-fn all_events(demo: &State<Demo>, client: SocketAddr, last: LastEventId) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo.events("all", last, client.ip())?))
+async fn all_events(
+    demo: &State<Demo>,
+    client: SocketAddr,
+    shown: Shown,
+    last: LastEventId,
+) -> Result<Sse, Answer> {
+    let subscribe = demo.events("all", last.into(), client.ip(), shown.0);
+    Ok(Sse::new(subscribe.await?))
 }
 
 #[get("/events/<_>")]
-fn events(
+async fn events(
     topics: Result<Segment, Reply>,
     demo: &State<Demo>,
     client: SocketAddr,
+    shown: Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
     let Segment(topics) = topics?;
-    Ok(Sse::new(demo.events(&topics, last, client.ip())?))
+    let subscribe = demo.events(&topics, last.into(), client.ip(), shown.0);
+    Ok(Sse::new(subscribe.await?))
 }
 
 #[post("/publish/<_>", data = "<body>")]
 async fn publish(
+    allowed: Result<Allowed, Reply>,
     topic: Result<Segment, Reply>,
     query: Query<'_>,
     body: Result<Body, Reply>,
     demo: &State<Demo>,
 ) -> Result<Answer, Answer> {
+    allowed?;
     let (Segment(topic), Body(data)) = (topic?, body?);
     Ok(Answer(demo.publish(&topic, query.0, &data).await?))
 }
 
 #[post("/echo", data = "<body>")]
 fn echo(
+    allowed: Result<Allowed, Reply>,
     body: Result<Body, Reply>,
     client: SocketAddr,
     demo: &State<Demo>,
 ) -> Result<Sse, Answer> {
+    allowed?;
     let Body(events) = body?;
     Ok(Sse::new(demo.echo(&events, client.ip())?))
 }
 
+#[post("/tickets")]
+fn ticket(
+    allowed: Result<Allowed, Reply>,
+    query: Query<'_>,
+    client: SocketAddr,
+    demo: &State<Demo>,
+) -> Result<Answer, Answer> {
+    allowed?;
+    Ok(Answer(demo.ticket(query.0, client.ip())?))
+}
+
 #[get("/poll")]
-async fn poll(query: Query<'_>, demo: &State<Demo>) -> Result<Answer, Answer> {
+async fn poll(
+    allowed: Result<Allowed, Reply>,
+    query: Query<'_>,
+    demo: &State<Demo>,
+) -> Result<Answer, Answer> {
+    allowed?;
     Ok(Answer(demo.poll(query.0).await?))
 }
 
 #[get("/long-poll")]
 async fn long_poll(
+    allowed: Result<Allowed, Reply>,
     query: Query<'_>,
     client: SocketAddr,
     demo: &State<Demo>,
 ) -> Result<Answer, Answer> {
+    allowed?;
     Ok(Answer(demo.long_poll(query.0, client.ip()).await?))
 }
 
 #[delete("/streams")]
-fn disconnect(query: Query<'_>, demo: &State<Demo>) -> Result<Answer, Answer> {
+fn disconnect(
+    allowed: Result<Allowed, Reply>,
+    query: Query<'_>,
+    demo: &State<Demo>,
+) -> Result<Answer, Answer> {
+    allowed?;
     Ok(Answer(demo.disconnect(query.0)?))
 }
 
@@ -209,8 +262,9 @@ fn debug_page() -> RawHtml<&'static str> {
 }
 
 #[get("/debug/streams")]
-fn debug(demo: &State<Demo>) -> Answer {
-    Answer(demo.debug())
+fn debug(allowed: Result<Allowed, Reply>, demo: &State<Demo>) -> Result<Answer, Answer> {
+    allowed?;
+    Ok(Answer(demo.debug()))
 }
 
 #[catch(404)]
@@ -233,6 +287,38 @@ impl<'r> FromRequest<'r> for Segment {
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Reply> {
         match path::last_segment(request.uri().path().as_str()) {
             Ok(segment) => Outcome::Success(Self(segment)),
+            Err(reply) => Outcome::Error((Status::new(reply.status), reply)),
+        }
+    }
+}
+
+/// What a request shows of who sends it.
+struct Shown(Credentials);
+
+#[async_trait]
+impl<'r> FromRequest<'r> for Shown {
+    type Error = Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Infallible> {
+        let authorization = request.headers().get_one("Authorization");
+        let ticket = request.local_cache(|| Presented::Ok(None)).clone();
+        let credentials = Credentials::new(authorization.map(str::as_bytes), ticket);
+        Outcome::Success(Self(credentials))
+    }
+}
+
+/// A request from who may do what needs the token.
+struct Allowed;
+
+#[async_trait]
+impl<'r> FromRequest<'r> for Allowed {
+    type Error = Reply;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Reply> {
+        let Outcome::Success(Shown(credentials)) = Shown::from_request(request).await;
+        let demo = request.rocket().state::<Demo>();
+        match demo.map_or(Ok(()), |demo| demo.check_token(&credentials)) {
+            Ok(()) => Outcome::Success(Self),
             Err(reply) => Outcome::Error((Status::new(reply.status), reply)),
         }
     }

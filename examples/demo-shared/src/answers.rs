@@ -19,6 +19,7 @@ use futures_timer::Delay;
 use serde_json::{json, Map, Value};
 
 use crate::query::Query;
+use crate::access::{Access, Credentials};
 use crate::{echo, Flags, Reply};
 
 /// The most records in one answer to a client that polls.
@@ -36,6 +37,9 @@ const NAMES: &str = "topics";
 /// The most streams that are shown at once.
 const MAX_STREAMS: usize = 1_000;
 
+/// How long a ticket is valid if no flag says.
+const DEFAULT_TICKET_LIFETIME: Duration = Duration::from_secs(30);
+
 /// How long a long poll is held if it does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 
@@ -46,6 +50,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Demo {
     hub: Broadcaster,
+    access: Access,
     names: Arc<Mutex<BTreeSet<String>>>,
     /// Up to where the announcements of names have been read.
     names_after: Arc<Mutex<LastEventId>>,
@@ -56,20 +61,30 @@ impl Demo {
     ///
     /// # Errors
     ///
-    /// If its history cannot be kept where they say, or the system refuses a thread.
+    /// If its history cannot be kept where they say, or the system refuses a thread or random numbers.
     pub fn start(flags: &Flags) -> io::Result<Self> {
-        let demo = Self::new(crate::broadcaster(flags)?);
+        let access = Access::new(flags.token().cloned(), flags.ticket_lifetime())?;
+        let demo = Self::with_access(crate::broadcaster(flags)?, access);
         if let Some(every) = flags.metrics_every() {
             crate::publish_metrics(&demo, every)?;
         }
         Ok(demo)
     }
 
-    /// A demo around a broadcaster.
-    #[must_use]
-    pub fn new(hub: Broadcaster) -> Self {
+    /// A demo around a broadcaster, open to everybody.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses random numbers.
+    pub fn new(hub: Broadcaster) -> io::Result<Self> {
+        let access = Access::new(None, DEFAULT_TICKET_LIFETIME)?;
+        Ok(Self::with_access(hub, access))
+    }
+
+    fn with_access(hub: Broadcaster, access: Access) -> Self {
         Self {
             hub,
+            access,
             names: Arc::default(),
             names_after: Arc::default(),
         }
@@ -81,23 +96,49 @@ impl Demo {
         &self.hub
     }
 
+    /// Whether somebody may do what needs the token: all but reading the pages, the counters, and,
+    /// with a ticket, [`events`](Self::events).
+    ///
+    /// # Errors
+    ///
+    /// A 401.
+    pub fn check_token(&self, credentials: &Credentials) -> Result<(), Reply> {
+        self.access.check_token(credentials)
+    }
+
+    /// `POST /tickets?topics=a,b`: a ticket for one client address, for who may do what needs the
+    /// token.
+    ///
+    /// # Errors
+    ///
+    /// A 400 if the query selects no topics, or too many.
+    pub fn ticket(&self, query: &str, client: impl ToString) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["topics"])?;
+        let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
+        self.access.issue(&client.to_string(), topics)
+    }
+
     /// `GET /events/{topics}`: a stream for one client address.
     ///
     /// # Errors
     ///
-    /// A 400 if the text selects no topics.
-    pub fn events(
+    /// A 400 if the text selects no topics; a 401 without the token or a ticket.
+    pub async fn events(
         &self,
         topics: &str,
-        last: impl Into<LastEventId>,
+        last: LastEventId,
         client: impl ToString,
+        credentials: Credentials,
     ) -> Result<Subscribe, Reply> {
         let topics = parse_topics(topics)?;
-        Ok(self
-            .hub
-            .subscribe(topics)
-            .after(last)
-            .key(client.to_string()))
+        let client = client.to_string();
+        let grant = self.access.check(&credentials, &topics).await?;
+        let subscribe = self.hub.subscribe(topics).after(last).key(client);
+        Ok(match grant {
+            // The address to which the ticket was issued, if that is another.
+            Some(grant) => subscribe.key(grant.key),
+            None => subscribe,
+        })
     }
 
     /// `POST /publish/{topic}?event=NAME`. Without `event` the event is named after its topic; an
@@ -302,6 +343,7 @@ impl Demo {
         Reply::new(
             200,
             json!({
+                "needs_token": self.access.needs_token(),
                 "subscribers": stats.subscribers,
                 "published": stats.published,
                 "delivered": stats.delivered,

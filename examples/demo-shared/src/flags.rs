@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{builder::ValueParser, error::ErrorKind, value_parser, Parser, ValueEnum};
 use fanfare::broadcaster::{Drain, Rate};
 
+use crate::access::Token;
+
 /// One hour: the longest pause that a flag in milliseconds accepts.
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 
@@ -98,6 +100,15 @@ pub struct Flags {
         requires = "redis"
     )]
     stream: String,
+
+    /// What clients must show as `Authorization: Bearer SECRET` to publish, to listen, to get a ticket,
+    /// and to look behind the scenes
+    #[arg(long, value_name = "SECRET", value_parser = token)]
+    token: Option<Token>,
+
+    /// Seconds for which a ticket is valid; fractions allowed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    ticket_lifetime: Duration,
 
     /// Speak HTTPS and HTTP/2, with a self-signed certificate made at start
     #[arg(long)]
@@ -227,6 +238,16 @@ impl Flags {
         Some((self.redis.as_deref()?, &self.stream))
     }
 
+    /// What clients must show; `None` is nothing.
+    pub fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
+    /// How long a ticket is valid; never zero.
+    pub fn ticket_lifetime(&self) -> Duration {
+        self.ticket_lifetime
+    }
+
     /// Whether to speak HTTPS, which a demo whose framework cannot [refuses](Self::refuse).
     pub fn tls(&self) -> bool {
         self.tls
@@ -247,6 +268,14 @@ fn widen(count: u32) -> usize {
 /// An empty host would only be noticed by the resolver, whose words help nobody.
 fn host() -> ValueParser {
     ValueParser::from(clap::builder::NonEmptyStringValueParser::new())
+}
+
+fn token(text: &str) -> Result<Token, String> {
+    // A header's value ends neither in white space nor in nothing.
+    if text.trim_ascii().is_empty() || text.trim_ascii() != text {
+        return Err(String::from("a token is not empty, and neither begins nor ends with a space"));
+    }
+    Ok(Token::from(text))
 }
 
 /// Reads a time in seconds, from a millisecond to a day.
@@ -307,6 +336,8 @@ mod tests {
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
         assert_eq!(flags.header_timeout(), None);
+        assert!(flags.token().is_none());
+        assert_eq!(flags.ticket_lifetime(), Duration::from_secs(30));
         assert!(!flags.tls());
         assert_eq!((flags.data_dir(), flags.redis()), (None, None));
         assert_eq!(flags.grace(), Duration::from_secs(1));
@@ -320,7 +351,7 @@ mod tests {
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
              --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
              --grace 5 --header-timeout 0.5 --tls --when-key-full end-oldest --connect-rate 30 \
-             --max-lifetime 1.5 --drain 2000",
+             --max-lifetime 1.5 --drain 2000 --token s3cret --ticket-lifetime 0.5",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
@@ -334,6 +365,9 @@ mod tests {
         assert_eq!(flags.header_timeout(), Some(Duration::from_millis(500)));
         assert!(flags.tls());
         assert_eq!(flags.grace(), Duration::from_secs(5));
+        assert!(flags.token().is_some());
+        assert!(!format!("{flags:?}").contains("s3cret"));
+        assert_eq!(flags.ticket_lifetime(), Duration::from_millis(500));
         assert_eq!(flags.when_key_full(), KeyFull::EndOldest);
         assert_eq!(flags.connect_rate().map(|rate| rate.count()), Some(30));
         assert_eq!(flags.max_lifetime(), Some(Duration::from_millis(1_500)));
@@ -403,6 +437,8 @@ mod tests {
             "--metrics-every 3600001",
             "--grace 0",
             "--drain 3600001",
+            "--token=",
+            "--ticket-lifetime 0",
             "--max-lifetime=-1",
             "--connect-rate=-1",
             "--header-timeout 0",
@@ -458,6 +494,8 @@ mod tests {
             "--data-dir",
             "--redis",
             "--stream",
+            "--token",
+            "--ticket-lifetime",
             "--tls",
         ] {
             assert!(help.contains(flag), "{flag} is missing from:\n{help}");

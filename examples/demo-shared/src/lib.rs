@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod answers;
 mod echo;
 pub mod flags;
@@ -25,6 +26,7 @@ use fanfare::broadcaster::KeyFull;
 use fanfare::{Broadcaster, KeepAlive, LagPolicy, PublishError, WhenRefused};
 use futures_lite::future::block_on;
 
+pub use access::{Credentials, Presented};
 pub use answers::{Demo, NotPublished};
 pub use clap::Parser;
 pub use flags::Flags;

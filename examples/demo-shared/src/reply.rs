@@ -52,11 +52,17 @@ impl Reply {
             ["debug", "streams"] => "GET, HEAD, OPTIONS",
             ["events", topics] if !topics.is_empty() => "GET, HEAD, OPTIONS",
             ["streams"] => "DELETE, OPTIONS",
-            ["echo"] => "POST, OPTIONS",
+            ["echo" | "tickets"] => "POST, OPTIONS",
             ["publish", topic] if !topic.is_empty() => "POST, OPTIONS",
             _ => return Self::error(404, "there is nothing here"),
         };
         Self::error(405, format!("only {allow} can be used here")).header("allow", allow)
+    }
+
+    /// The answer to who may not do this, whatever the reason.
+    pub(crate) fn unauthorised() -> Self {
+        let words = "this needs the token; for streams a ticket will do, which is valid once";
+        Self::error(401, words).header("www-authenticate", "Bearer")
     }
 
     /// The answer to a path that is not UTF-8.
