@@ -48,6 +48,7 @@
 //! | `signal` | [`signal`], the future of SIGINT and SIGTERM on any runtime | yes |
 //! | `smol` | [`hyper::smol`]: hyper's I/O, timer and accept loop on smol | no |
 //! | `stream` | [`stream!`], to write a stream of events as a generator | no |
+//! | `tickets` | [`tickets`]: signed, usable once, for `EventSource`, which cannot send headers | no |
 //! | `tokio` | [`hyper::tokio`]: a listener for hyper on tokio | no |
 //! | `warp` | [`warp`]: `Sse` and `last_event_id` for warp 0.4 | no |
 //!
@@ -104,6 +105,12 @@ pub use fanfare_redis as redis;
 #[doc(inline)]
 pub use fanfare_rocket as rocket;
 
+/// Tickets for `EventSource`, which cannot send headers: signed, short-lived, usable once.
+#[cfg(feature = "tickets")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tickets")))]
+#[doc(inline)]
+pub use fanfare_tickets as tickets;
+
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub use signal::{signal, Signal};
@@ -124,3 +131,8 @@ pub use async_stream::stream;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+/// The same of the tickets' README, which has a part for every framework.
+#[cfg(doctest)]
+#[doc = include_str!("../integrations/tickets/README.md")]
+mod readme_of_tickets {}

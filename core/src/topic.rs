@@ -159,6 +159,61 @@ impl Topics {
         }
     }
 
+    /// Whether every topic of `other` is in this selection too, those that do not exist yet among them.
+    ///
+    /// ```
+    /// use fanfare_core::Topics;
+    ///
+    /// let allowed = Topics::from(["sensors.*.temp", "orders.>"]);
+    /// assert!(allowed.covers(&"sensors.7.temp,orders.*.new".into()));
+    /// assert!(!allowed.covers(&"sensors.>".into()));
+    /// assert!(!allowed.covers(&Topics::all()));
+    /// ```
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Selection::All, _) => true,
+            (_, Selection::Listed(topics)) => topics.iter().all(|topic| self.matches(topic)),
+            (_, Selection::All) => self.covers_pattern(">"),
+            (_, Selection::Patterns(patterns)) => {
+                patterns.iter().all(|pattern| self.covers_pattern(pattern))
+            }
+        }
+    }
+
+    /// No topic has a segment `*`. So a pattern that is read as a topic matches only where a
+    /// pattern of ours takes any segment, and then takes all that the pattern stands for.
+    fn covers_pattern(&self, pattern: &str) -> bool {
+        let has_name = |text: &str| self.names().any(|name| pattern_matches(name, text));
+        let head = match pattern.strip_suffix('>') {
+            Some(head) if head.is_empty() || head.ends_with('.') => head,
+            _ => return has_name(pattern),
+        };
+        // A `>` is one segment, or two, or more. Once there are more than in any name of ours, how
+        // many does not matter.
+        let segments = |text: &str| text.split('.').count();
+        let longest = self.names().map(segments).max().unwrap_or(0);
+        let most = (longest + 2).saturating_sub(segments(pattern)).max(1);
+        let mut text = format!("{head}*");
+        (0..most).all(|_| {
+            let is_covered = has_name(&text);
+            text.push_str(".*");
+            is_covered
+        })
+    }
+
+    /// The names that the selection is written with.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let (all, topics, patterns) = match &self.0 {
+            Selection::All => (Some("all"), &[][..], &[][..]),
+            Selection::Listed(topics) => (None, &**topics, &[][..]),
+            Selection::Patterns(patterns) => (None, &[][..], &**patterns),
+        };
+        let topics = topics.iter().map(Topic::as_str);
+        let patterns = patterns.iter().map(AsRef::as_ref);
+        all.into_iter().chain(topics).chain(patterns)
+    }
+
     /// The topics, if each is named by its whole name: in order, none twice. `None`: the selection
     /// is wider, and [`matches`](Self::matches) says what is in it.
     #[must_use]
@@ -281,21 +336,11 @@ impl<const N: usize> From<[&'static str; N]> for Topics {
 
 impl fmt::Display for Topics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn join<'a>(
-            f: &mut fmt::Formatter<'_>,
-            names: impl Iterator<Item = &'a str>,
-        ) -> fmt::Result {
-            for (i, name) in names.enumerate() {
-                let comma = if i == 0 { "" } else { "," };
-                write!(f, "{comma}{name}")?;
-            }
-            Ok(())
+        for (i, name) in self.names().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{name}")?;
         }
-        match &self.0 {
-            Selection::All => f.write_str("all"),
-            Selection::Listed(topics) => join(f, topics.iter().map(Topic::as_str)),
-            Selection::Patterns(patterns) => join(f, patterns.iter().map(AsRef::as_ref)),
-        }
+        Ok(())
     }
 }
 
@@ -427,6 +472,39 @@ mod tests {
                 expect,
                 "{selection} against {topic}"
             );
+        }
+    }
+
+    #[test]
+    fn a_selection_covers_what_is_in_it() {
+        for (selection, other, expect) in [
+            ("all", "all", true),
+            ("all", "a,b.*,c.>", true),
+            ("a,b", "b", true),
+            ("a,b", "b,c", false),
+            ("a", "*", false),
+            ("*", "a", true),
+            ("*", "*", true),
+            ("*", "all", false),
+            ("*,*.>", "all", true),
+            ("*,*.*,*.*.>", "all", true),
+            ("a.*", "a.>", false),
+            ("a.>", "a.*", true),
+            ("a.>", "a.>", true),
+            ("a.>", "a", false),
+            ("a.>", "a.b.>", true),
+            ("a.*.c", "a.>", false),
+            ("a.*,a.*.>", "a.>", true),
+            ("a.*.>", "a.>", false),
+            ("a.b.c.d", "a.>", false),
+            ("*.b", "a.*", false),
+            ("a.*", "*.b", false),
+            ("*.b>", "*.b>", true),
+            ("*.b*", "*.b>", false),
+        ] {
+            let parse = |text: &str| text.parse::<Topics>().expect(text);
+            let covers = parse(selection).covers(&parse(other));
+            assert_eq!(covers, expect, "{other} in {selection}");
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
     steps.run("documentation", || documentation(workspace));
     steps.run("each feature alone", || each_feature(workspace));
     steps.run("each framework alone", || each_framework(workspace));
-    steps.run("no runtime in the core", || no_runtime(workspace));
+    steps.run("no runtime in core and tickets", || no_runtime(workspace));
     steps.run("rust-version", || rust_version(workspace));
 
     let mut tests = None;
@@ -196,20 +196,18 @@ fn crates_of(framework: &str) -> Vec<String> {
     names
 }
 
-/// The core runs on any executor, so it may depend on none.
+/// These run on any executor, so they may depend on none.
 fn no_runtime(workspace: &Workspace) -> Result<(), Failure> {
-    let built = dependencies(workspace, "fanfare-core", &["--all-features"])?;
-    let found: Vec<&str> = RUNTIMES
-        .into_iter()
-        .filter(|&runtime| built.contains(runtime))
-        .collect();
-    if found.is_empty() {
+    let mut problems = Vec::new();
+    for package in ["fanfare-core", "fanfare-tickets"] {
+        let built = dependencies(workspace, package, &["--all-features"])?;
+        let found = RUNTIMES.iter().filter(|&&runtime| built.contains(runtime));
+        problems.extend(found.map(|runtime| format!("{package} depends on {runtime}")));
+    }
+    if problems.is_empty() {
         Ok(())
     } else {
-        Err(Failure::new(format!(
-            "fanfare-core depends on {}",
-            found.join(", ")
-        )))
+        Err(Failure::new(problems.join(", ")))
     }
 }
 

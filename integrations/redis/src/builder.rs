@@ -96,14 +96,29 @@ impl Builder {
     ///
     /// [`OpenError`] says what no server could mend.
     pub fn build(self) -> Result<RedisHistory, OpenError> {
+        RedisHistory::start(self.connector()?, self.limits).map_err(OpenError::Io)
+    }
+
+    /// The uses of tickets instead, on the same server and under the same name. It starts a thread, and
+    /// neither blocks nor fails because the server is away.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[cfg(feature = "tickets")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tickets")))]
+    pub fn build_uses(self) -> Result<crate::RedisUses, OpenError> {
+        crate::RedisUses::start(self.connector()?).map_err(OpenError::Io)
+    }
+
+    fn connector(&self) -> Result<Connector, OpenError> {
         let is_name = |name: &str| !name.is_empty() && !name.contains(['{', '}']);
         if !is_name(&self.stream) {
             return Err(OpenError::InvalidStream);
         }
         let client = self.client()?;
         let timeouts = (self.connect_timeout, self.response_timeout);
-        let connector = Connector::new(client, &self.stream, timeouts);
-        RedisHistory::start(connector, self.limits).map_err(OpenError::Io)
+        Ok(Connector::new(client, &self.stream, timeouts))
     }
 
     fn client(&self) -> Result<Client, OpenError> {

@@ -98,6 +98,11 @@ impl Keys {
     pub(crate) fn key(&self, key: &str) -> String {
         format!("{}:k:{key}", self.prefix)
     }
+
+    #[cfg(feature = "tickets")]
+    pub(crate) fn used(&self, ticket: u128) -> String {
+        format!("{}:used:{ticket:032x}", self.prefix)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -82,6 +82,12 @@ impl Fault {
         self.clone().unsent().of_append()
     }
 
+    /// What it was, for who is told nothing else.
+    #[cfg(feature = "tickets")]
+    pub(crate) fn into_cause(self) -> Box<dyn Error + Send + Sync> {
+        Box::new(self.cause)
+    }
+
     /// Where a cluster says that the log is.
     pub(crate) fn moved_to(&self) -> Option<(&str, u16)> {
         match &self.cause {

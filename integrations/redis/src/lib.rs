@@ -34,6 +34,7 @@
 //! | `{s}:state` | a hash: of each topic the newest id, the newest evicted one, its size |
 //! | `{s}:meta` | a hash: where this life of the log began, its newest id, where something may be lost |
 //! | `{s}:k:KEY` | the id of an append with a key, for ten minutes |
+//! | `{s}:used:ID` | that a ticket has been used, while it could be taken (feature `tickets`) |
 //!
 //! One script stores a batch in all of them or in none. An id is the stream's own: milliseconds of the
 //! server's clock and a number. Should the clock go back, ids go on.
@@ -87,6 +88,8 @@ mod writer;
 mod feed;
 mod reader;
 mod tail;
+#[cfg(feature = "tickets")]
+mod uses;
 
 use builder::Limits;
 pub use builder::{Builder, OpenError};
@@ -96,6 +99,9 @@ use feed::{Feed, Feeder};
 use queue::{NotQueued, Queue};
 use reader::{Query, Reader};
 pub use tail::Tail;
+#[cfg(feature = "tickets")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tickets")))]
+pub use uses::RedisUses;
 use writer::{Pending, Writer};
 
 /// A [`History`] in Redis Streams.

@@ -272,29 +272,7 @@ fn streams_stay_open_over_a_loss_and_are_told() {
 
 #[test]
 fn a_cluster_is_followed_to_the_node_that_has_the_log() {
-    let options = ["--save", "", "--cluster-enabled", "yes"];
-    let nodes = [0; 2].map(|_| Server::start_with(&options));
-    // The first node knows that the second has every slot.
-    let [empty, full] = &nodes;
-    full.command_of(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    let bus = |server: &Server| (server.port + 10_000).to_string();
-    empty.command_of(&[
-        "CLUSTER",
-        "MEET",
-        "127.0.0.1",
-        &full.port.to_string(),
-        &bus(full),
-    ]);
-    for node in &nodes {
-        wait_for("the cluster", || {
-            let mut connection = node.connection();
-            let info: String = redis::cmd("CLUSTER")
-                .arg("INFO")
-                .query(&mut connection)
-                .ok()?;
-            info.contains("cluster_state:ok").then_some(())
-        });
-    }
+    let [empty, full] = &Server::cluster();
     let history = history_at(empty, "s");
     let tail = Followed::open(&history, None);
     let first = append_surely(&history, "a", "1");

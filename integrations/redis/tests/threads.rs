@@ -35,4 +35,12 @@ fn threads_end_with_their_history() {
     wait_for("two threads", || (threads() == 2).then_some(()));
     drop(history);
     wait_for("two threads to end", || (threads() == 0).then_some(()));
+
+    #[cfg(feature = "tickets")]
+    {
+        let uses = fanfare_redis::RedisUses::builder(server.url()).build_uses();
+        wait_for("a thread", || (threads() == 1).then_some(()));
+        drop(uses);
+        wait_for("a thread to end", || (threads() == 0).then_some(()));
+    }
 }

@@ -57,6 +57,33 @@ impl Server {
         server
     }
 
+    /// Two nodes of a cluster: the second has every slot, which the first knows.
+    pub fn cluster() -> [Self; 2] {
+        let options = ["--save", "", "--cluster-enabled", "yes"];
+        let nodes = [0; 2].map(|_| Self::start_with(&options));
+        let [empty, full] = &nodes;
+        full.command_of(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        let bus = |server: &Self| (server.port + 10_000).to_string();
+        empty.command_of(&[
+            "CLUSTER",
+            "MEET",
+            "127.0.0.1",
+            &full.port.to_string(),
+            &bus(full),
+        ]);
+        for node in &nodes {
+            wait_for("the cluster", || {
+                let mut connection = node.connection();
+                let info: String = redis::cmd("CLUSTER")
+                    .arg("INFO")
+                    .query(&mut connection)
+                    .ok()?;
+                info.contains("cluster_state:ok").then_some(())
+            });
+        }
+        nodes
+    }
+
     /// A server that is not there yet.
     pub fn prepare(arguments: &[&str]) -> Self {
         Self {
