@@ -16,8 +16,8 @@ use actix_web::http::{StatusCode, Uri};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, Bytes, Data, Html, PayloadConfig};
 use actix_web::{
-    delete, guard, post, route, App, FromRequest, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, Responder,
-    ResponseError,
+    delete, guard, post, route, App, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
+    HttpServer, Responder, ResponseError,
 };
 use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::actix_web::{bind_with, HttpServerExt, LastEventId, Sse, TcpOptions};
@@ -46,8 +46,8 @@ async fn main() -> std::io::Result<()> {
                     .to(preflight),
             )
             .service((
-                page, all_events, events, publish, echo, ticket, poll, long_poll, disconnect, stats,
-                debug_page, debug,
+                page, all_events, events, publish, echo, ticket, poll, long_poll, disconnect,
+                stats, debug_page, debug,
             ))
             .default_service(web::to(no_route))
     })
@@ -83,9 +83,7 @@ fn take_ticket(request: &mut ServiceRequest) {
     let taken = take_from_target(&target);
     // A part of an address is one. If it were not: rather `/` than the ticket.
     request.head_mut().uri = taken.rest.parse::<Uri>().unwrap_or_default();
-    request
-        .extensions_mut()
-        .insert::<Presented>(taken.ticket);
+    request.extensions_mut().insert::<Presented>(taken.ticket);
 }
 
 #[route("/", method = "GET", method = "HEAD")]
@@ -134,7 +132,7 @@ async fn stream(
     Shown(credentials): Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events(topics, last.into(), client.ip(), credentials);
+    let subscribe = demo.events(topics, last, client.ip(), credentials);
     Ok(Sse::new(subscribe.await?))
 }
 
@@ -189,11 +187,7 @@ async fn long_poll(
 }
 
 #[delete("/streams")]
-async fn disconnect(
-    demo: Data<Demo>,
-    _: Allowed,
-    request: HttpRequest,
-) -> Result<Answer, Answer> {
+async fn disconnect(demo: Data<Demo>, _: Allowed, request: HttpRequest) -> Result<Answer, Answer> {
     Ok(Answer(demo.disconnect(request.query_string())?))
 }
 
@@ -245,12 +239,7 @@ impl FromRequest for Shown {
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let authorization = request.headers().get(header::AUTHORIZATION);
-        let ticket = request.extensions_mut().remove::<Presented>();
-        ready(Ok(Self(Credentials::new(
-            authorization.map(HeaderValue::as_bytes),
-            ticket.unwrap_or(Ok(None)),
-        ))))
+        ready(Ok(Self(credentials(request))))
     }
 }
 
@@ -258,15 +247,26 @@ impl FromRequest for Shown {
 struct Allowed;
 
 impl FromRequest for Allowed {
-    type Error = Answer;
-    type Future = Ready<Result<Self, Answer>>;
+    type Error = actix_web::Error;
+    type Future = Ready<actix_web::Result<Self>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let Ok(Shown(credentials)) = Shown::from_request(request, payload).into_inner();
-        let demo: Option<&Data<Demo>> = request.app_data();
-        let allowed = demo.map_or(Ok(()), |demo| demo.check_token(&credentials));
-        ready(allowed.map(|()| Self).map_err(Answer))
+        let demo = Data::<Demo>::from_request(request, payload).into_inner();
+        let check = |demo: Data<Demo>| {
+            let allowed = demo.check_token(&credentials(request));
+            allowed.map(|()| Self).map_err(|reply| Answer(reply).into())
+        };
+        ready(demo.and_then(check))
     }
+}
+
+fn credentials(request: &HttpRequest) -> Credentials {
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let presented = request.extensions().get::<Presented>().cloned();
+    Credentials::new(
+        authorization.map(HeaderValue::as_bytes),
+        presented.unwrap_or(Ok(None)),
+    )
 }
 
 /// A [`Reply`], which actix-web answers with.

@@ -119,7 +119,7 @@ async fn events(
     Segment(topics): Segment,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events(&topics, last.into(), client.ip(), credentials);
+    let subscribe = demo.events(&topics, last, client.ip(), credentials);
     Ok(Sse::new(subscribe.await?))
 }
 
@@ -150,7 +150,9 @@ async fn ticket(
     _: Allowed,
     RawQuery(query): RawQuery,
 ) -> Result<Answer, Answer> {
-    Ok(Answer(demo.ticket(&query.unwrap_or_default(), client.ip())?))
+    Ok(Answer(
+        demo.ticket(&query.unwrap_or_default(), client.ip())?,
+    ))
 }
 
 async fn poll(
@@ -212,12 +214,7 @@ impl<S: Sync> FromRequestParts<S> for Shown {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let authorization = parts.headers.get(header::AUTHORIZATION);
-        let ticket: Option<Presented> = parts.extensions.remove();
-        Ok(Self(Credentials::new(
-            authorization.map(HeaderValue::as_bytes),
-            ticket.unwrap_or(Ok(None)),
-        )))
+        Ok(Self(credentials(parts)))
     }
 }
 
@@ -228,10 +225,18 @@ impl FromRequestParts<Demo> for Allowed {
     type Rejection = Answer;
 
     async fn from_request_parts(parts: &mut Parts, demo: &Demo) -> Result<Self, Answer> {
-        let Ok(Shown(credentials)) = Shown::from_request_parts(parts, demo).await;
-        demo.check_token(&credentials)?;
+        demo.check_token(&credentials(parts))?;
         Ok(Self)
     }
+}
+
+fn credentials(parts: &Parts) -> Credentials {
+    let authorization = parts.headers.get(header::AUTHORIZATION);
+    let ticket: Option<&Presented> = parts.extensions.get();
+    Credentials::new(
+        authorization.map(HeaderValue::as_bytes),
+        ticket.cloned().unwrap_or(Ok(None)),
+    )
 }
 
 /// A body, refused in the demo's words.

@@ -23,8 +23,8 @@ use rocket::response::content::RawHtml;
 use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
 use rocket::{
-    async_trait, catch, catchers, delete, get, options, post, routes, uri, Build, Config, Request, Rocket,
-    State,
+    async_trait, catch, catchers, delete, get, options, post, routes, uri, Build, Config, Request,
+    Rocket, State,
 };
 
 #[rocket::main]
@@ -167,7 +167,7 @@ async fn all_events(
     shown: Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events("all", last.into(), client.ip(), shown.0);
+    let subscribe = demo.events("all", last, client.ip(), shown.0);
     Ok(Sse::new(subscribe.await?))
 }
 
@@ -180,7 +180,7 @@ async fn events(
     last: LastEventId,
 ) -> Result<Sse, Answer> {
     let Segment(topics) = topics?;
-    let subscribe = demo.events(&topics, last.into(), client.ip(), shown.0);
+    let subscribe = demo.events(&topics, last, client.ip(), shown.0);
     Ok(Sse::new(subscribe.await?))
 }
 
@@ -300,10 +300,7 @@ impl<'r> FromRequest<'r> for Shown {
     type Error = Infallible;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Infallible> {
-        let authorization = request.headers().get_one("Authorization");
-        let ticket = request.local_cache(|| Presented::Ok(None)).clone();
-        let credentials = Credentials::new(authorization.map(str::as_bytes), ticket);
-        Outcome::Success(Self(credentials))
+        Outcome::Success(Self(credentials(request)))
     }
 }
 
@@ -315,13 +312,20 @@ impl<'r> FromRequest<'r> for Allowed {
     type Error = Reply;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Reply> {
-        let Outcome::Success(Shown(credentials)) = Shown::from_request(request).await;
-        let demo = request.rocket().state::<Demo>();
-        match demo.map_or(Ok(()), |demo| demo.check_token(&credentials)) {
+        let Some(demo) = request.rocket().state::<Demo>() else {
+            return Outcome::Forward(Status::InternalServerError);
+        };
+        match demo.check_token(&credentials(request)) {
             Ok(()) => Outcome::Success(Self),
             Err(reply) => Outcome::Error((Status::new(reply.status), reply)),
         }
     }
+}
+
+fn credentials(request: &Request<'_>) -> Credentials {
+    let authorization = request.headers().get_one("Authorization");
+    let ticket = request.local_cache(|| Presented::Ok(None)).clone();
+    Credentials::new(authorization.map(str::as_bytes), ticket)
 }
 
 /// The query as it came.

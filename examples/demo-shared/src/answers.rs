@@ -18,8 +18,8 @@ use futures_lite::{future, StreamExt};
 use futures_timer::Delay;
 use serde_json::{json, Map, Value};
 
-use crate::query::Query;
 use crate::access::{Access, Credentials};
+use crate::query::Query;
 use crate::{echo, Flags, Reply};
 
 /// The most records in one answer to a client that polls.
@@ -126,7 +126,7 @@ impl Demo {
     pub async fn events(
         &self,
         topics: &str,
-        last: LastEventId,
+        last: impl Into<LastEventId>,
         client: impl ToString,
         credentials: Credentials,
     ) -> Result<Subscribe, Reply> {

@@ -273,7 +273,9 @@ fn host() -> ValueParser {
 fn token(text: &str) -> Result<Token, String> {
     // A header's value ends neither in white space nor in nothing.
     if text.trim_ascii().is_empty() || text.trim_ascii() != text {
-        return Err(String::from("a token is not empty, and neither begins nor ends with a space"));
+        return Err(String::from(
+            "a token is not empty, and neither begins nor ends with a space",
+        ));
     }
     Ok(Token::from(text))
 }
@@ -407,9 +409,8 @@ mod tests {
 
     #[test]
     fn zero_switches_off_where_that_is_documented() {
-        let flags = accept(
-            "--max-per-client 0 --connect-rate 0 --max-lifetime 0 --metrics-every 0",
-        );
+        let flags =
+            accept("--max-per-client 0 --connect-rate 0 --max-lifetime 0 --metrics-every 0");
         assert_eq!(flags.max_per_client(), None);
         assert_eq!(flags.connect_rate(), None);
         assert_eq!(flags.max_lifetime(), None);

@@ -48,8 +48,9 @@ impl Reply {
     pub fn no_route(path: &str) -> Self {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let allow = match segments[..] {
-            ["" | "events" | "poll" | "long-poll" | "stats" | "debug"] => "GET, HEAD, OPTIONS",
-            ["debug", "streams"] => "GET, HEAD, OPTIONS",
+            ["" | "events" | "poll" | "long-poll" | "stats" | "debug"] | ["debug", "streams"] => {
+                "GET, HEAD, OPTIONS"
+            }
             ["events", topics] if !topics.is_empty() => "GET, HEAD, OPTIONS",
             ["streams"] => "DELETE, OPTIONS",
             ["echo" | "tickets"] => "POST, OPTIONS",

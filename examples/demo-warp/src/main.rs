@@ -8,9 +8,9 @@ use std::convert::Infallible;
 use std::pin::pin;
 
 use demo_shared::{path, Credentials, Demo, Flags, Parser, Reply};
+use fanfare::tickets::take_from_query;
 use fanfare::warp::{bind_with, last_event_id, LastEventId, Peer, Sse, TcpOptions};
 use futures_lite::{Stream, StreamExt};
-use fanfare::tickets::take_from_query;
 use warp::http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use warp::path::FullPath;
 use warp::reply::{html, with, with_status, Reply as _, Response};
@@ -46,7 +46,10 @@ fn routes(
 {
     let demo = warp::any().map(move || demo.clone());
     let get = warp::get().or(warp::head()).unify();
-    let allowed = credentials().and(demo.clone()).map(check_token);
+    let allowed = credentials().and(demo.clone());
+    // The demo, for who may do what needs the token.
+    let allowed = allowed
+        .map(|credentials: Credentials, demo: Demo| demo.check_token(&credentials).map(|()| demo));
 
     let page = warp::path::end().and(get).map(|| html(demo_shared::PAGE));
     let all_events = warp::path!("events").map(|| "all".to_owned());
@@ -168,11 +171,6 @@ fn credentials() -> impl Filter<Extract = (Credentials,), Error = Infallible> + 
             let ticket = take_from_query(&query).ticket;
             Credentials::new(authorization.map(HeaderValue::as_bytes), ticket)
         })
-}
-
-/// The demo, for who may do what needs the token.
-fn check_token(credentials: Credentials, demo: Demo) -> Result<Demo, Reply> {
-    demo.check_token(&credentials).map(|()| demo)
 }
 
 /// A body, or why it was not read. warp's own limit is for bodies that state their length, which not
