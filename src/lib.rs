@@ -41,6 +41,7 @@
 //! | `axum` | [`axum`]: `Sse` and `LastEventId` for axum 0.8 | no |
 //! | `hyper` | [`hyper`]: the same for hyper 1 and all that is built on `http` 1 | no |
 //! | `json` | [`Event::json`] | no |
+//! | `metrics` | [`metrics`](crate::metrics): what a broadcaster does, on the `metrics` facade | no |
 //! | `redb` | [`redb`]: a history in a directory, which outlives the process, from Rust 1.90 | no |
 //! | `redis` | [`redis`]: a history in Redis Streams, which many processes share, from Rust 1.88 | no |
 //! | `redis-tls` | the same at `rediss://` URLs | no |
@@ -86,6 +87,12 @@ pub use fanfare_hyper as hyper;
 #[cfg_attr(docsrs, doc(cfg(feature = "warp")))]
 #[doc(inline)]
 pub use fanfare_warp as warp;
+
+/// What a broadcaster does, on the facade of the crate `metrics`.
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+#[doc(inline)]
+pub use fanfare_metrics as metrics;
 
 /// redb: a crash-safe history in a directory.
 #[cfg(feature = "redb")]

@@ -6,9 +6,10 @@ mod remote;
 
 use std::task::Poll;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fanfare_core::history::{Append, HistoryError, Memory};
+use fanfare_core::timer::ManualTimer;
 use fanfare_core::{
     Broadcaster, Event, EventId, KeepAlive, LagPolicy, LastEventId, PublishError, Retention, Topic,
 };
@@ -250,6 +251,52 @@ fn while_the_engine_is_away_streams_stay_and_publishing_says_so() {
     assert_eq!(ids(&seen), [&before[10..], &after[..]].concat());
     assert_eq!(gaps(&seen), [""; 0]);
     assert!(hub.stats().backend.expect("there").failures > 0);
+}
+
+#[test]
+fn what_passes_between_it_and_its_engine_is_counted_and_timed() {
+    let remote = Remote::new(1_000);
+    let before = elsewhere(&remote, "a", 5);
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder()
+        .history(2)
+        .keep_alive(KeepAlive::off())
+        .timer(timer.clone())
+        .backend(remote.clone())
+        .build();
+    wait_until_ready(&hub);
+    let stats = || hub.stats().backend.expect("there is one");
+    assert_eq!(
+        (stats().append_times.total(), stats().read_times.total()),
+        (0, 0)
+    );
+
+    block_on(hub.publish("a", Event::data("x"))).expect("up");
+    assert_eq!(stats().append_times.total(), 1);
+
+    remote.hold_replays(true);
+    let mut returns = Client::open(hub.subscribe("a").after(before[0]));
+    let _ = (returns.poll(), returns.poll());
+    timer.advance(Duration::from_millis(4));
+    assert_eq!(stats().read_times.total(), 0, "it is still read");
+    remote.hold_replays(false);
+    assert_eq!(read(&mut returns, 5).len(), 5);
+    let times = stats().read_times;
+    let found: Vec<_> = times.buckets().filter(|(_, n)| *n > 0).collect();
+    assert_eq!(found, [(Some(4_096), 1)], "microseconds");
+
+    let (none, once) = ((0, 0), (1, 1));
+    let failures = || (stats().append_failures, stats().interruptions);
+    assert_eq!(failures(), none);
+    remote.set_up(false);
+    wait_for("it to be noticed", || (!is_ready(&hub)).then_some(()));
+    block_on(hub.publish("a", Event::data("x"))).expect_err("away");
+    wait_for("both", || (failures() == once).then_some(()));
+    assert_eq!(
+        stats().append_times.total(),
+        2,
+        "a failure takes its time too"
+    );
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::counters::HistogramCounts;
+use super::Histogram;
 use crate::history::{BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH};
 use crate::id::{EventId, LastEventId};
 use crate::record::Record;
@@ -50,6 +52,10 @@ pub(crate) struct Backend {
     reads_begun: AtomicU64,
     records_read: AtomicU64,
     failures: AtomicU64,
+    append_failures: AtomicU64,
+    interruptions: AtomicU64,
+    append_times: HistogramCounts,
+    read_times: HistogramCounts,
 }
 
 #[derive(Default)]
@@ -89,7 +95,11 @@ pub(crate) struct Piece {
 }
 
 /// A backend at work on a page.
-type Reading = BoxFuture<'static, Result<Page, HistoryError>>;
+struct Reading {
+    page: BoxFuture<'static, Result<Page, HistoryError>>,
+    /// Since its first poll: it is made under a lock, where no clock of others is asked.
+    began: Option<Instant>,
+}
 
 /// A page that is being read. Whoever waits for it polls the read; all of them share its result.
 pub(crate) struct Read {
@@ -126,6 +136,10 @@ impl Backend {
             reads_begun: AtomicU64::new(0),
             records_read: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            append_failures: AtomicU64::new(0),
+            interruptions: AtomicU64::new(0),
+            append_times: HistogramCounts::default(),
+            read_times: HistogramCounts::default(),
         }
     }
 
@@ -189,7 +203,10 @@ impl Backend {
         let history = Arc::clone(&self.history);
         let Request { topics, after, .. } = request.clone();
         self.reads_begun.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async move { history.replay(&topics, &after, PAGE_RECORDS).await })
+        Reading {
+            page: Box::pin(async move { history.replay(&topics, &after, PAGE_RECORDS).await }),
+            began: None,
+        }
     }
 
     /// Polls a read on behalf of one of those who wait for it. While the engine fails, this is
@@ -211,14 +228,14 @@ impl Backend {
             State::Failed(..) | State::Running(..) => mem::replace(&mut *state, State::Taken),
         };
         drop(state);
-        let (future, tries) = match taken {
-            State::Running(future, tries) => (future, tries),
+        let (reading, tries) = match taken {
+            State::Running(reading, tries) => (reading, tries),
             State::Failed(tries, ..) => (self.begin(&read.request), tries),
             State::Taken | State::Done(_) => return Poll::Pending,
         };
         // A swap, so that this poll sees what was stored before the calls that it answers.
         read.called.swap(false, Ordering::SeqCst);
-        if let Some(result) = self.poll_once(read, future, tries) {
+        if let Some(result) = self.poll_once(read, reading, tries) {
             return result;
         }
         // Called meanwhile: those who were woken found that it was being polled. They look again,
@@ -233,16 +250,21 @@ impl Backend {
     fn poll_once(
         &self,
         read: &Arc<Read>,
-        mut future: Reading,
+        mut reading: Reading,
         tries: u32,
     ) -> Option<Poll<Arc<Found>>> {
         let waker = Waker::from(Arc::clone(read));
         let mut cx = Context::from_waker(&waker);
+        let began = *reading.began.get_or_insert_with(|| self.timer.now());
         // A backend does not panic; if one does, nobody is to wait for it for ever.
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
+        let polled = catch_unwind(AssertUnwindSafe(|| reading.page.as_mut().poll(&mut cx)));
+        if !matches!(polled, Ok(Poll::Pending)) {
+            let took = self.timer.now().saturating_duration_since(began);
+            self.read_times.add_time(took);
+        }
         match polled {
             Ok(Poll::Pending) => {
-                *read.state.lock() = State::Running(future, tries);
+                *read.state.lock() = State::Running(reading, tries);
                 None
             }
             Ok(Poll::Ready(Ok(page))) => {
@@ -357,6 +379,20 @@ impl Backend {
         }
     }
 
+    /// Notes what came of an append, and how long it took.
+    pub(super) fn note_append(&self, began: Instant, has_failed: bool) {
+        let took = self.timer.now().saturating_duration_since(began);
+        self.append_times.add_time(took);
+        if has_failed {
+            self.append_failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that the tail has broken off.
+    pub(super) fn note_interruption(&self) {
+        self.interruptions.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The newest id that is known here: what the window has, or what a publisher of ours was given
     /// and the tail has not brought yet.
     pub(crate) fn newest_known(&self, memory: &Memory) -> EventId {
@@ -391,6 +427,10 @@ impl Backend {
             reads: self.reads_begun.load(Ordering::Relaxed),
             records_read: self.records_read.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
+            append_failures: self.append_failures.load(Ordering::Relaxed),
+            interruptions: self.interruptions.load(Ordering::Relaxed),
+            append_times: self.append_times.histogram(),
+            read_times: self.read_times.histogram(),
         }
     }
 }
@@ -559,4 +599,13 @@ pub struct BackendStats {
     pub records_read: u64,
     /// Reads that failed, and were tried again.
     pub failures: u64,
+    /// Events that it did not take, or of which it could not say whether it has.
+    pub append_failures: u64,
+    /// How often its tail has broken off.
+    pub interruptions: u64,
+    /// How long it took to take an event or to fail, in microseconds.
+    pub append_times: Histogram,
+    /// How long it took to read a page or to fail, in microseconds. A poll by one who waits for
+    /// the page finds out; while nobody polls, the time goes on.
+    pub read_times: Histogram,
 }

@@ -155,50 +155,62 @@ impl<R: Reason> Counts<R> {
     }
 }
 
-/// How far behind streams were that had fallen behind, whenever they were read again: places in the
-/// log between such a stream and the newest of its topics.
-///
-/// A stream that is sent all there is at once is not in it: that costs it no time.
+/// How often a number was how large: places in the log, or microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LagHistogram {
-    counts: [u64; LAG_BUCKETS],
+pub struct Histogram {
+    counts: [u64; BUCKETS],
 }
 
-/// Up to 4 places, 16, 64, ... and beyond.
-const LAG_BUCKETS: usize = 12;
+/// Up to 4, 16, 64, ... and beyond: of microseconds, up to 4 seconds and beyond.
+const BUCKETS: usize = 12;
 
-impl LagHistogram {
-    /// Each bucket's upper bound in places, inclusive, and how many were in it and in no smaller one.
-    /// The last is without a bound.
+impl Histogram {
+    /// How many buckets there are.
+    pub const BUCKETS: usize = BUCKETS;
+
+    /// Each bucket's upper bound, inclusive, and how many were in it and in no smaller one. The last
+    /// is without a bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
         self.counts.iter().enumerate().map(|(at, count)| {
-            let bound = (at + 1 < LAG_BUCKETS).then(|| 4 << (2 * at));
+            let bound = (at + 1 < BUCKETS).then(|| 4 << (2 * at));
             (bound, *count)
         })
     }
+
+    /// How many there were.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
 }
 
+/// A [`Histogram`] that is still counting.
 #[derive(Debug)]
-pub(crate) struct LagCounts([AtomicU64; LAG_BUCKETS]);
+pub(crate) struct HistogramCounts([AtomicU64; BUCKETS]);
 
-impl Default for LagCounts {
+impl Default for HistogramCounts {
     fn default() -> Self {
         Self(std::array::from_fn(|_| AtomicU64::new(0)))
     }
 }
 
-impl LagCounts {
-    pub(crate) fn add(&self, behind: u64) {
-        let digits = (u64::BITS - behind.saturating_sub(1).leading_zeros()).div_ceil(2) as usize;
-        let bucket = digits.saturating_sub(1).min(LAG_BUCKETS - 1);
+impl HistogramCounts {
+    pub(crate) fn add(&self, number: u64) {
+        let digits = (u64::BITS - number.saturating_sub(1).leading_zeros()).div_ceil(2) as usize;
+        let bucket = digits.saturating_sub(1).min(BUCKETS - 1);
         if let Some(count) = self.0.get(bucket) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn histogram(&self) -> LagHistogram {
-        let mut histogram = LagHistogram {
-            counts: [0; LAG_BUCKETS],
+    /// Adds a time, in microseconds.
+    pub(crate) fn add_time(&self, time: Duration) {
+        self.add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn histogram(&self) -> Histogram {
+        let mut histogram = Histogram {
+            counts: [0; BUCKETS],
         };
         for (sum, count) in histogram.counts.iter_mut().zip(&self.0) {
             *sum = count.load(Ordering::Relaxed);
@@ -216,7 +228,7 @@ pub(crate) struct Counters {
     pub(crate) gaps: Counts<GapReason>,
     pub(crate) replayed: AtomicU64,
     pub(crate) keep_alives: AtomicU64,
-    pub(crate) lag: LagCounts,
+    pub(crate) lag: HistogramCounts,
 }
 
 /// How far a drain has come.
@@ -249,8 +261,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lag_is_counted_in_the_smallest_bucket_that_holds_it() {
-        for (behind, bound) in [
+    fn a_number_is_counted_in_the_smallest_bucket_that_holds_it() {
+        for (number, bound) in [
             (0, Some(4)),
             (1, Some(4)),
             (4, Some(4)),
@@ -261,14 +273,14 @@ mod tests {
             ((4 << 20) + 1, None),
             (u64::MAX, None),
         ] {
-            let counts = LagCounts::default();
-            counts.add(behind);
+            let counts = HistogramCounts::default();
+            counts.add(number);
             let full: Vec<_> = counts
                 .histogram()
                 .buckets()
                 .filter(|(_, n)| *n > 0)
                 .collect();
-            assert_eq!(full, [(bound, 1)], "{behind} behind");
+            assert_eq!(full, [(bound, 1)], "{number}");
         }
     }
 }

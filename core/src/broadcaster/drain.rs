@@ -148,11 +148,11 @@ impl DrainState {
     /// Begins it, unless it has begun.
     fn begin(hub: &Arc<Hub>, drain: Drain) -> Plan {
         let state = &hub.drain;
+        let now = hub.memory.timer().now();
         let mut held = state.plan.lock();
         if let Some(plan) = *held {
             return plan;
         }
-        let now = hub.memory.timer().now();
         // Nobody is admitted from here on.
         state.is_draining.store(true, Ordering::SeqCst);
         let plan = drain.plan(now, hub.subscribers.load(Ordering::SeqCst));

@@ -70,8 +70,12 @@ impl Feeder {
                 let mut tail = history.tail(after);
                 self.follow(&mut tail)
             }));
-            self.backend.is_ready.store(false, Ordering::Release);
             let stop = matches!(followed, Ok(Then::Stop));
+            if stop {
+                self.backend.is_ready.store(false, Ordering::Release);
+            } else {
+                self.interrupted();
+            }
             if stop || self.rest(Some(REOPEN)) == Then::Stop {
                 break;
             }
@@ -113,13 +117,8 @@ impl Feeder {
             match item {
                 None | Some(Poll::Ready(Some(TailItem::Record(_)))) => {}
                 Some(Poll::Ready(Some(TailItem::Start(id)))) => self.restart(&hub, id),
-                Some(Poll::Ready(Some(TailItem::Interrupted(_)))) => {
-                    self.backend.is_ready.store(false, Ordering::Release);
-                }
-                Some(Poll::Ready(Some(TailItem::Resumed))) => {
-                    self.backend.is_ready.store(true, Ordering::Release);
-                    self.backend.renew();
-                }
+                Some(Poll::Ready(Some(TailItem::Interrupted(_)))) => self.interrupted(),
+                Some(Poll::Ready(Some(TailItem::Resumed))) => self.resumed(),
                 Some(Poll::Ready(None)) => return Then::GoOn,
                 Some(Poll::Pending) => {
                     drop(hub);
@@ -142,6 +141,15 @@ impl Feeder {
         if !hub.memory.has_begun() || id != hub.memory.last() {
             self.backend.restart(&hub.memory, id);
         }
+        self.resumed();
+    }
+
+    fn interrupted(&self) {
+        self.backend.is_ready.store(false, Ordering::Release);
+        self.backend.note_interruption();
+    }
+
+    fn resumed(&self) {
         self.backend.is_ready.store(true, Ordering::Release);
         self.backend.renew();
     }

@@ -6,7 +6,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
@@ -31,9 +31,16 @@ pub struct Publish {
 
 enum Publishing {
     Next(Topic, Event),
-    /// The backend works on it, since this life of its log.
-    Appending(BoxFuture<'static, Result<EventId, HistoryError>>, u64),
+    Appending(Appending),
     Done,
+}
+
+/// A backend at work on an event.
+struct Appending {
+    id: BoxFuture<'static, Result<EventId, HistoryError>>,
+    began: Instant,
+    /// In which life of its log.
+    life: u64,
 }
 
 impl Publish {
@@ -61,7 +68,7 @@ impl Publish {
         backend: &Arc<Backend>,
         topic: Topic,
         event: &Event,
-    ) -> Result<BoxFuture<'static, Result<EventId, HistoryError>>, PublishError> {
+    ) -> Result<Appending, PublishError> {
         if backend.is_closing() {
             return Err(PublishError::Closed);
         }
@@ -70,8 +77,13 @@ impl Publish {
         if let Some(key) = self.key.take() {
             append = append.key(key);
         }
+        let memory = &self.hub.hub().memory;
         let history = Arc::clone(&backend.history);
-        Ok(Box::pin(async move { history.append(append).await }))
+        Ok(Appending {
+            began: memory.timer().now(),
+            life: memory.life(),
+            id: Box::pin(async move { history.append(append).await }),
+        })
     }
 }
 
@@ -88,18 +100,17 @@ impl Future for Publish {
                     return Poll::Ready(this.hub.publish_now(&topic, key, &event));
                 }
                 (Publishing::Next(topic, event), Some(backend)) => {
-                    let life = this.hub.hub().memory.life();
-                    let append = this.append(backend, topic, &event)?;
-                    this.state = Publishing::Appending(append, life);
+                    this.state = Publishing::Appending(this.append(backend, topic, &event)?);
                 }
-                (Publishing::Appending(mut append, life), Some(backend)) => {
-                    let Poll::Ready(appended) = append.as_mut().poll(cx) else {
-                        this.state = Publishing::Appending(append, life);
+                (Publishing::Appending(mut appending), Some(backend)) => {
+                    let Poll::Ready(appended) = appending.id.as_mut().poll(cx) else {
+                        this.state = Publishing::Appending(appending);
                         return Poll::Pending;
                     };
+                    backend.note_append(appending.began, appended.is_err());
                     let id = appended?;
                     let memory = &this.hub.hub().memory;
-                    backend.note_published(id, || memory.life() == life);
+                    backend.note_published(id, || memory.life() == appending.life);
                     return Poll::Ready(Ok(id));
                 }
                 // Polled again after it was ready, which no executor does.

@@ -34,7 +34,7 @@ use crate::wait::Sleeper;
 pub use self::authorise::Authorising;
 pub use self::backend::BackendStats;
 pub use self::builder::Builder;
-pub use self::counters::{DrainProgress, EndReason, LagHistogram, Reason, Tally};
+pub use self::counters::{DrainProgress, EndReason, Histogram, Reason, Tally};
 pub use self::drain::{Drain, DrainWhen, Drained, Draining};
 pub use self::futures::{CloseWhen, Ended, Publish, Replay, Serve};
 pub use self::lease::{KeyFull, OpenStream, Rate};
@@ -498,8 +498,11 @@ pub struct Stats {
     pub refused: Tally<RefusedReason>,
     /// Signs of life sent.
     pub keep_alives: u64,
-    /// How far behind streams were that had fallen behind.
-    pub lag: LagHistogram,
+    /// How far behind streams were that had fallen behind, whenever they were read again: places in
+    /// the log between such a stream and the newest of its topics.
+    ///
+    /// A stream that is sent all there is at once is not in it: that costs it no time.
+    pub lag: Histogram,
     /// How far a drain has come, once one has begun.
     pub drain: Option<DrainProgress>,
     /// The place of the newest event.
