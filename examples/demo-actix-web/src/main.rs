@@ -45,10 +45,9 @@ async fn main() -> std::io::Result<()> {
                     .guard(guard::Options())
                     .to(preflight),
             )
-            .service((
-                page, all_events, events, publish, echo, ticket, poll, long_poll, disconnect,
-                stats, debug_page, debug,
-            ))
+            .service((page, all_events, events, publish, echo))
+            .service((ticket, poll, long_poll, disconnect))
+            .service((stats, metrics, debug_page, debug))
             .default_service(web::to(no_route))
     })
     .stream_until(&hub, hub.drain_when(fanfare::signal(), flags.drain()))
@@ -194,6 +193,13 @@ async fn disconnect(demo: Data<Demo>, _: Allowed, request: HttpRequest) -> Resul
 #[route("/stats", method = "GET", method = "HEAD")]
 async fn stats(demo: Data<Demo>) -> Answer {
     Answer(demo.stats().await)
+}
+
+#[route("/metrics", method = "GET", method = "HEAD")]
+async fn metrics(demo: Data<Demo>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(demo_shared::METRICS_TYPE)
+        .body(demo.metrics())
 }
 
 #[route("/debug", method = "GET", method = "HEAD")]

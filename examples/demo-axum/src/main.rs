@@ -86,6 +86,7 @@ fn app(demo: Demo) -> Router {
         .route("/long-poll", get(long_poll))
         .route("/streams", delete(disconnect))
         .route("/stats", get(stats))
+        .route("/metrics", get(metrics))
         .route("/debug", get(Html(demo_shared::DEBUG_PAGE)))
         .route("/debug/streams", get(debug))
         .fallback(no_route)
@@ -187,6 +188,13 @@ async fn debug(State(demo): State<Demo>, _: Allowed) -> Answer {
 
 async fn stats(State(demo): State<Demo>) -> Answer {
     Answer(demo.stats().await)
+}
+
+async fn metrics(State(demo): State<Demo>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, demo_shared::METRICS_TYPE)],
+        demo.metrics(),
+    )
 }
 
 async fn no_route(uri: Uri) -> Answer {

@@ -111,6 +111,7 @@ async fn route(
             json(demo.disconnect(query(&request))?)
         }
         (&Method::GET, ["stats"]) => json(demo.stats().await),
+        (&Method::GET, ["metrics"]) => text(demo.metrics(), demo_shared::METRICS_TYPE),
         (&Method::GET, ["debug"]) => page(demo_shared::DEBUG_PAGE),
         (&Method::GET, ["debug", "streams"]) => {
             check_token()?;
@@ -156,12 +157,12 @@ async fn read(body: Incoming) -> Result<Bytes, Reply> {
 }
 
 fn page(html: &'static str) -> Response<Body> {
-    let mut response = Response::new(Either::Right(html.into()));
-    set(
-        &mut response,
-        header::CONTENT_TYPE,
-        "text/html; charset=utf-8",
-    );
+    text(html, "text/html; charset=utf-8")
+}
+
+fn text(text: impl Into<Bytes>, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(Either::Right(text.into().into()));
+    set(&mut response, header::CONTENT_TYPE, kind);
     response
 }
 

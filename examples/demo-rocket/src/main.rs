@@ -17,7 +17,7 @@ use rocket::data::{self, Data, FromData, ToByteUnit};
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::http::uri::Origin;
-use rocket::http::{Header, Status};
+use rocket::http::{ContentType, Header, Status};
 use rocket::request::{FromRequest, Outcome};
 use rocket::response::content::RawHtml;
 use rocket::response::{self, Responder, Response};
@@ -113,7 +113,7 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
             "/",
             routes![
                 page, preflight, all_events, events, publish, echo, ticket, poll, long_poll,
-                disconnect, stats, debug_page, debug
+                disconnect, stats, metrics, debug_page, debug
             ],
         )
         .register("/", catchers![no_route, refused])
@@ -254,6 +254,12 @@ fn disconnect(
 #[get("/stats")]
 async fn stats(demo: &State<Demo>) -> Answer {
     Answer(demo.stats().await)
+}
+
+#[get("/metrics")]
+fn metrics(demo: &State<Demo>) -> (ContentType, String) {
+    let kind = ContentType::parse_flexible(demo_shared::METRICS_TYPE);
+    (kind.unwrap_or(ContentType::Plain), demo.metrics())
 }
 
 #[get("/debug")]

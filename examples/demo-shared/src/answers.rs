@@ -19,6 +19,7 @@ use futures_timer::Delay;
 use serde_json::{json, Map, Value};
 
 use crate::access::{Access, Credentials};
+use crate::prometheus::Prometheus;
 use crate::query::Query;
 use crate::{echo, Flags, Reply};
 
@@ -51,6 +52,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 pub struct Demo {
     hub: Broadcaster,
     access: Access,
+    prometheus: Arc<Prometheus>,
     names: Arc<Mutex<BTreeSet<String>>>,
     /// Up to where the announcements of names have been read.
     names_after: Arc<Mutex<LastEventId>>,
@@ -64,30 +66,31 @@ impl Demo {
     /// If its history cannot be kept where they say, or the system refuses a thread or random numbers.
     pub fn start(flags: &Flags) -> io::Result<Self> {
         let access = Access::new(flags.token().cloned(), flags.ticket_lifetime())?;
-        let demo = Self::with_access(crate::broadcaster(flags)?, access);
+        let demo = Self::with_access(crate::broadcaster(flags)?, access)?;
         if let Some(every) = flags.metrics_every() {
             crate::publish_metrics(&demo, every)?;
         }
         Ok(demo)
     }
 
-    /// A demo around a broadcaster, open to everybody.
+    /// A demo around a broadcaster, open to everybody; one in a process.
     ///
     /// # Errors
     ///
-    /// If the system refuses random numbers.
+    /// If the system refuses random numbers, or there is another.
     pub fn new(hub: Broadcaster) -> io::Result<Self> {
         let access = Access::new(None, DEFAULT_TICKET_LIFETIME)?;
-        Ok(Self::with_access(hub, access))
+        Self::with_access(hub, access)
     }
 
-    fn with_access(hub: Broadcaster, access: Access) -> Self {
-        Self {
+    fn with_access(hub: Broadcaster, access: Access) -> io::Result<Self> {
+        Ok(Self {
+            prometheus: Arc::new(Prometheus::install(&hub)?),
             hub,
             access,
             names: Arc::default(),
             names_after: Arc::default(),
-        }
+        })
     }
 
     /// The broadcaster.
@@ -333,6 +336,12 @@ impl Demo {
                 "gap": page.gap.as_ref().map(gap_json),
             }),
         ))
+    }
+
+    /// `GET /metrics`, of the type [`METRICS_TYPE`](crate::METRICS_TYPE).
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.prometheus.page()
     }
 
     /// `GET /stats`.

@@ -12,6 +12,7 @@ pub mod flags;
 mod history;
 pub mod metrics;
 pub mod path;
+mod prometheus;
 mod query;
 mod reply;
 #[cfg(feature = "tls")]
@@ -30,6 +31,7 @@ pub use access::{Credentials, Presented};
 pub use answers::{Demo, NotPublished};
 pub use clap::Parser;
 pub use flags::Flags;
+pub use prometheus::METRICS_TYPE;
 pub use reply::{check_length, Reply};
 
 /// `GET /`, the dashboard: one page without outside resources.

@@ -48,9 +48,8 @@ impl Reply {
     pub fn no_route(path: &str) -> Self {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let allow = match segments[..] {
-            ["" | "events" | "poll" | "long-poll" | "stats" | "debug"] | ["debug", "streams"] => {
-                "GET, HEAD, OPTIONS"
-            }
+            ["" | "events" | "poll" | "long-poll" | "stats" | "metrics" | "debug"]
+            | ["debug", "streams"] => "GET, HEAD, OPTIONS",
             ["events", topics] if !topics.is_empty() => "GET, HEAD, OPTIONS",
             ["streams"] => "DELETE, OPTIONS",
             ["echo" | "tickets"] => "POST, OPTIONS",

@@ -13,7 +13,7 @@ use fanfare::warp::{bind_with, last_event_id, LastEventId, Peer, Sse, TcpOptions
 use futures_lite::{Stream, StreamExt};
 use warp::http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use warp::path::FullPath;
-use warp::reply::{html, with, with_status, Reply as _, Response};
+use warp::reply::{html, with, with_header, with_status, Reply as _, Response};
 use warp::{Buf, Filter, Rejection};
 
 #[tokio::main]
@@ -96,7 +96,8 @@ fn routes(
         .and(allowed.clone())
         .and(query())
         .then(disconnect);
-    let stats = warp::path!("stats").and(get).and(demo).then(stats);
+    let stats = warp::path!("stats").and(get).and(demo.clone()).then(stats);
+    let metrics = warp::path!("metrics").and(get).and(demo).then(metrics);
     let debug_page = warp::path!("debug")
         .and(get)
         .map(|| html(demo_shared::DEBUG_PAGE));
@@ -126,6 +127,7 @@ fn routes(
         .or(long_poll)
         .or(disconnect)
         .or(stats)
+        .or(metrics)
         .or(debug_page)
         .or(debug);
     no_trailing_slash()
@@ -265,6 +267,10 @@ async fn debug(demo: Result<Demo, Reply>) -> Response {
 
 async fn stats(demo: Demo) -> Response {
     json(demo.stats().await)
+}
+
+async fn metrics(demo: Demo) -> impl warp::Reply {
+    with_header(demo.metrics(), "content-type", demo_shared::METRICS_TYPE)
 }
 
 fn either(answer: Result<Reply, Reply>) -> Response {

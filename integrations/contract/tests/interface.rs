@@ -21,17 +21,18 @@ const FRAMEWORKS_OWN: [&str; 9] = [
     "x-frame-options",
 ];
 
-const GET_ROUTES: [&str; 8] = [
+const GET_ROUTES: [&str; 9] = [
     "/",
     "/events",
     "/events/a,b",
     "/poll",
     "/long-poll?wait=0",
     "/stats",
+    "/metrics",
     "/debug",
     "/debug/streams",
 ];
-const POST_ROUTES: [&str; 2] = ["/publish/a", "/echo"];
+const POST_ROUTES: [&str; 3] = ["/publish/a", "/echo", "/tickets"];
 const DELETE_ROUTES: [&str; 1] = ["/streams"];
 
 /// What is expected of an answer.
@@ -41,6 +42,8 @@ enum Expect<'a> {
     Page,
     /// 200 and a stream of events.
     Stream,
+    /// 200 and what Prometheus reads.
+    Metrics,
     /// JSON that is no error.
     Json(u16),
     /// JSON with one member, `error`.
@@ -62,7 +65,7 @@ const EMPTY_SEGMENT: Expect<'_> = Expect::Error(400, "a topic needs text in each
 impl Expect<'_> {
     fn status(self) -> u16 {
         match self {
-            Self::Page | Self::Stream | Self::Preflight => 200,
+            Self::Page | Self::Stream | Self::Metrics | Self::Preflight => 200,
             Self::NotAllowed(_) => 405,
             Self::Json(status) | Self::Error(status, _) => status,
         }
@@ -73,6 +76,9 @@ impl Expect<'_> {
         let mut headers = vec![("access-control-allow-origin", "*")];
         match self {
             Self::Page => headers.push(("content-type", "text/html;charset=utf-8")),
+            Self::Metrics => {
+                headers.push(("content-type", "text/plain;version=0.0.4;charset=utf-8"));
+            }
             Self::Stream => headers.extend([
                 ("cache-control", "no-cache,no-transform"),
                 ("content-type", "text/event-stream"),
@@ -170,6 +176,12 @@ impl Table {
                 }
                 Value::Null
             }
+            Expect::Metrics => {
+                if !answer.text().contains("# TYPE fanfare_subscribers gauge\n") {
+                    self.wrong.push(format!("{title}: not the metrics"));
+                }
+                Value::Null
+            }
             Expect::Stream => Value::Null,
         }
     }
@@ -206,6 +218,7 @@ impl Table {
 fn what_get_answers(route: &str) -> Expect<'static> {
     match route {
         "/" | "/debug" => Expect::Page,
+        "/metrics" => Expect::Metrics,
         _ if route.starts_with("/events") => Expect::Stream,
         _ => Expect::Json(200),
     }
