@@ -35,10 +35,10 @@ pub use prometheus::METRICS_TYPE;
 pub use reply::{check_length, Reply};
 
 /// `GET /`, the dashboard: one page without outside resources.
-pub const PAGE: &str = include_str!("page.html");
+pub const PAGE: &str = concat!(include_str!("page.html"), include_str!("token.html"));
 
 /// `GET /debug`: what the broadcaster holds, looked at again and again. The same kind of page.
-pub const DEBUG_PAGE: &str = include_str!("debug.html");
+pub const DEBUG_PAGE: &str = concat!(include_str!("debug.html"), include_str!("token.html"));
 
 /// The most bytes that one published event's data may have.
 pub const MAX_DATA: usize = 1 << 20;
