@@ -11,6 +11,8 @@
 //! curl -c cookies -d ada-secret localhost:3000/login
 //! curl -N -b cookies localhost:3000/messages
 //! ```
+//!
+//! A session ends with its streams: `curl -b cookies -X POST localhost:3000/logout`.
 
 #![forbid(unsafe_code)]
 
@@ -42,6 +44,7 @@ fn app(hub: Broadcaster) -> Router {
     Router::new()
         .route("/messages", get(messages))
         .route("/messages/{user}", post(send))
+        .route("/logout", post(logout))
         // Whatever stands above is behind it, what stands below is not.
         .route_layer(middleware::from_fn(require_user))
         .route("/login", post(login))
@@ -55,6 +58,9 @@ struct User {
     token: &'static str,
     inbox: &'static str,
 }
+
+/// How long a session lasts.
+const SESSION: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Where an app has its database, with hashes of the tokens instead of the tokens.
 const USERS: [User; 2] = [
@@ -118,8 +124,10 @@ async fn messages(
     Extension(user): Extension<User>,
     last: LastEventId,
 ) -> Sse {
-    // With a key, a user has at most as many streams as `max_per_key` says.
-    Sse::new(hub.subscribe(user.inbox).key(user.name).after(last))
+    let messages = hub.subscribe(user.inbox).after(last);
+    // With a key, a user has at most as many streams as `max_per_key` says, and loses them all at
+    // the logout. Nothing is delivered once the session is over, whoever is still connected.
+    Sse::new(messages.key(user.name).expires_in(SESSION))
 }
 
 async fn send(
@@ -136,12 +144,21 @@ async fn send(
     Ok(StatusCode::ACCEPTED)
 }
 
+/// The streams end, on every page and device, and so does the session: a page that comes back is
+/// answered with 401.
+async fn logout(State(hub): State<Broadcaster>, Extension(user): Extension<User>) -> Response {
+    hub.disconnect(user.name);
+    let cookie = "session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0";
+    (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()
+}
+
 /// A cookie that scripts cannot read, and that other sites' requests do not carry. Where the app
 /// is served over TLS, add `Secure`.
 async fn login(token: String) -> Response {
     if User::by_token(&token).is_none() {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    let cookie = format!("session={token}; HttpOnly; SameSite=Strict; Path=/");
+    let seconds = SESSION.as_secs();
+    let cookie = format!("session={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}");
     (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()
 }

@@ -5,7 +5,7 @@ use super::*;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
 
-use fanfare_contract::{Events, Request};
+use fanfare_contract::{End, Events, Request};
 
 async fn serve() -> io::Result<SocketAddr> {
     let hub = Broadcaster::builder().history(100).max_per_key(1).build();
@@ -25,7 +25,10 @@ async fn bearer_and_cookie_each_open_their_users_own_stream() -> io::Result<()> 
     let login = Request::post("/login", "bob-secret").send(server);
     let cookie = login.head.get("set-cookie").expect("a session");
     let (session, attributes) = cookie.split_once("; ").expect("attributes");
-    assert_eq!(attributes, "HttpOnly; SameSite=Strict; Path=/");
+    assert_eq!(
+        attributes,
+        "HttpOnly; SameSite=Strict; Path=/; Max-Age=43200"
+    );
 
     let mut ada = Events::open(server, &bearer(Request::get("/messages"), "ada-secret"));
     let request = Request::get("/messages").header("Cookie", format!("theme=dark; {session}"));
@@ -62,5 +65,22 @@ async fn a_users_streams_are_counted_however_they_come() -> io::Result<()> {
     let _first = Events::open(server, &bearer(Request::get("/messages"), "ada-secret"));
     let second = Request::get("/messages").header("Cookie", "session=ada-secret");
     assert_eq!(second.send(server).head.status, 429);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_ends_the_users_streams_and_nobody_elses() -> io::Result<()> {
+    let server = serve().await?;
+    let mut ada = Events::open(server, &bearer(Request::get("/messages"), "ada-secret"));
+    let mut bob = Events::open(server, &bearer(Request::get("/messages"), "bob-secret"));
+    let logout = bearer(Request::post("/logout", ""), "ada-secret").send(server);
+    assert_eq!(logout.head.status, 204);
+    let cookie = logout.head.get("set-cookie").expect("taken back");
+    assert!(cookie.starts_with("session=;"), "{cookie}");
+    let (_, end) = ada.rest();
+    assert_eq!(end, End::Clean);
+    let send = bearer(Request::post("/messages/bob", "still there"), "ada-secret");
+    assert_eq!(send.send(server).head.status, 202);
+    assert_eq!(bob.event().data, "ada: still there");
     Ok(())
 }

@@ -7,7 +7,10 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{ready, Ready};
+use std::future::{ready, Future, Ready};
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::thread;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, PeerAddr, Service as _, ServiceRequest};
@@ -30,6 +33,8 @@ async fn main() -> std::io::Result<()> {
     let demo = Data::new(Demo::start(&flags)?);
     let hub = demo.hub().clone();
 
+    // actix-web's limit of connections is each worker's.
+    let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(demo.clone())
@@ -50,6 +55,8 @@ async fn main() -> std::io::Result<()> {
             .service((stats, metrics, debug_page, debug))
             .default_service(web::to(no_route))
     })
+    .workers(workers)
+    .max_connections(flags.max_connections().div_ceil(workers))
     .stream_until(&hub, hub.drain_when(fanfare::signal(), flags.drain()))
     .shutdown_timeout(flags.grace().as_secs());
     if let Some(timeout) = flags.header_timeout() {
@@ -141,9 +148,8 @@ async fn publish(
     _: Allowed,
     Segment(topic): Segment,
     request: HttpRequest,
-    data: actix_web::Result<Bytes>,
+    Body(data): Body,
 ) -> Result<Answer, Answer> {
-    let data = data.map_err(|error| unread(&error))?;
     let published = demo.publish(&topic, request.query_string(), &data).await?;
     Ok(Answer(published))
 }
@@ -153,9 +159,8 @@ async fn echo(
     demo: Data<Demo>,
     _: Allowed,
     PeerAddr(client): PeerAddr,
-    data: actix_web::Result<Bytes>,
+    Body(data): Body,
 ) -> Result<Sse, Answer> {
-    let data = data.map_err(|error| unread(&error))?;
     Ok(Sse::new(demo.echo(&data, client.ip())?))
 }
 
@@ -216,14 +221,6 @@ async fn no_route(request: HttpRequest) -> Answer {
     Answer(Reply::no_route(request.uri().path()))
 }
 
-/// Why a body was not read, in the demo's words.
-fn unread(error: &actix_web::Error) -> Answer {
-    Answer(match error.as_response_error().status_code() {
-        StatusCode::PAYLOAD_TOO_LARGE => Reply::too_large(),
-        _ => Reply::unreadable_body(),
-    })
-}
-
 /// The path's last segment; actix-web's own `Path` replaces what is not UTF-8.
 struct Segment(String);
 
@@ -273,6 +270,32 @@ fn credentials(request: &HttpRequest) -> Credentials {
         authorization.map(HeaderValue::as_bytes),
         presented.unwrap_or(Ok(None)),
     )
+}
+
+/// A body, refused in the demo's words.
+struct Body(Bytes);
+
+impl FromRequest for Body {
+    type Error = Answer;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Answer>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let demo = Data::<Demo>::extract(request);
+        let data = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let read = async {
+                match data.await {
+                    Ok(data) => Ok(Self(data)),
+                    Err(error) => Err(match error.as_response_error().status_code() {
+                        StatusCode::PAYLOAD_TOO_LARGE => Reply::too_large(),
+                        _ => Reply::unreadable_body(),
+                    }),
+                }
+            };
+            let demo = demo.await.map_err(|_| Reply::unreadable_body())?;
+            Ok(demo.in_time(read).await?)
+        })
+    }
 }
 
 /// A [`Reply`], which actix-web answers with.

@@ -41,8 +41,11 @@ async fn main() -> std::io::Result<()> {
         #[cfg(feature = "tls")]
         {
             use axum::serve::ListenerExt as _;
-            if flags.header_timeout().is_some() {
-                Flags::refuse("axum's own server, which --tls takes, waits for heads for ever");
+            if flags.header_timeout().is_some() || flags.limits_connections() {
+                Flags::refuse(
+                    "axum's own server, which --tls takes, waits for heads for ever, and accepts any \
+                     number of connections",
+                );
             }
             let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
             let listener = tls::TlsListener::new(listener, certificate.server_config()?);
@@ -56,7 +59,9 @@ async fn main() -> std::io::Result<()> {
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
     demo_shared::say_listening(address)?;
-    let mut server = fanfare::axum::serve(listener, app).with_graceful_shutdown(end);
+    let mut server = fanfare::axum::serve(listener, app)
+        .max_connections(flags.max_connections())
+        .with_graceful_shutdown(end);
     if let Some(timeout) = flags.header_timeout() {
         server = server.header_read_timeout(timeout);
     }
@@ -250,18 +255,21 @@ fn credentials(parts: &Parts) -> Credentials {
 /// A body, refused in the demo's words.
 struct Data(Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Data {
+impl FromRequest<Demo> for Data {
     type Rejection = Answer;
 
-    async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Answer> {
+    async fn from_request(request: Request<Body>, demo: &Demo) -> Result<Self, Answer> {
         demo_shared::check_length(Some(request.body().size_hint().lower()))?;
-        match Bytes::from_request(request, state).await {
-            Ok(data) => Ok(Self(data)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Answer(Reply::too_large()))
+        let read = async {
+            match Bytes::from_request(request, demo).await {
+                Ok(data) => Ok(Self(data)),
+                Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                    Err(Reply::too_large())
+                }
+                Err(_) => Err(Reply::unreadable_body()),
             }
-            Err(_) => Err(Answer(Reply::unreadable_body())),
-        }
+        };
+        Ok(demo.in_time(read).await?)
     }
 }
 

@@ -32,6 +32,9 @@ fn main() -> std::io::Result<()> {
     let hub = demo.hub().clone();
 
     if flags.tls() {
+        if flags.limits_connections() {
+            Flags::refuse("the demo's server for --tls accepts any number of connections");
+        }
         #[cfg(feature = "tls")]
         return block_on(tls::run(&flags, demo));
         #[cfg(not(feature = "tls"))]
@@ -43,6 +46,7 @@ fn main() -> std::io::Result<()> {
         demo_shared::say_listening(listener.local_addr()?)?;
         let service = service_fn(move |request| answer(demo.clone(), request));
         let mut server = serve(listener, service)
+            .max_connections(flags.max_connections())
             .with_graceful_shutdown(hub.drain_when(fanfare::signal(), flags.drain()));
         if let Some(timeout) = flags.header_timeout() {
             server = server.header_read_timeout(timeout);
@@ -136,13 +140,13 @@ async fn events(
 async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Result<Reply, Reply> {
     let query = query(&request).to_owned();
     let topic = path::decode(topic)?;
-    let data = read(request.into_body()).await?;
+    let data = demo.in_time(read(request.into_body())).await?;
     demo.publish(&topic, &query, &data).await
 }
 
 async fn echo(demo: &Demo, request: Request<Incoming>) -> Result<Response<Body>, Reply> {
     let client = client(&request);
-    let events = read(request.into_body()).await?;
+    let events = demo.in_time(read(request.into_body())).await?;
     let stream = demo.echo(&events, client)?;
     Ok(fanfare::hyper::response(stream).map(Either::Left))
 }

@@ -31,6 +31,9 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// close first.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest head of a request over HTTP/1.1, and the most that is ready for a client that does not read.
+const MAX_BUFFER: usize = 64 * 1024;
+
 /// The most that is read at once: what a TLS record holds.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -41,7 +44,7 @@ pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
     let listener: Async<TcpListener> = bind_with(flags.address(), options).await?.into();
     let tasks = Tasks(Arc::new(Executor::new()));
     let mut server = auto::Builder::new(tasks.clone());
-    server.http1().timer(Timer);
+    server.http1().timer(Timer).max_buf_size(MAX_BUFFER);
     server.http2().timer(Timer);
     if let Some(timeout) = flags.header_timeout() {
         server.http1().header_read_timeout(timeout);

@@ -36,6 +36,12 @@ async fn main() -> io::Result<()> {
              does in front of it",
         );
     }
+    if flags.limits_connections() {
+        Flags::refuse(
+            "Rocket cannot bound connections: leave --max-connections out, and put a proxy that does \
+             in front of it",
+        );
+    }
     demo_shared::log();
     let demo = Demo::start(&flags)?;
     let hub = demo.hub().clone();
@@ -348,6 +354,9 @@ impl<'r> FromRequest<'r> for Query<'r> {
     }
 }
 
+/// How much of a body Rocket looks at before anybody else does, for a form that names its method.
+const PEEKED: usize = "_method=delete".len();
+
 /// A body, refused in the demo's words.
 struct Body(Vec<u8>);
 
@@ -357,14 +366,26 @@ impl<'r> FromData<'r> for Body {
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
         let refuse = |reply: Reply| data::Outcome::Error((Status::new(reply.status), reply));
+        let Some(demo) = request.rocket().state::<Demo>() else {
+            return refuse(Reply::unreadable_body());
+        };
         let length = request.headers().get_one("Content-Length");
         if let Err(reply) = demo_shared::check_length(length.and_then(|n| n.parse().ok())) {
             return refuse(reply);
         }
-        match data.open(demo_shared::MAX_DATA.bytes()).into_bytes().await {
-            Ok(data) if data.is_complete() => data::Outcome::Success(Self(data.into_inner())),
-            Ok(_) => refuse(Reply::too_large()),
-            Err(_) => refuse(Reply::unreadable_body()),
+        // So short a body is whole only if its end has been seen.
+        let was_read = data.peek_complete();
+        let read = async {
+            match data.open(demo_shared::MAX_DATA.bytes()).into_bytes().await {
+                Ok(data) if data.len() < PEEKED && !was_read => Err(Reply::unreadable_body()),
+                Ok(data) if data.is_complete() => Ok(Self(data.into_inner())),
+                Ok(_) => Err(Reply::too_large()),
+                Err(_) => Err(Reply::unreadable_body()),
+            }
+        };
+        match demo.in_time(read).await {
+            Ok(body) => data::Outcome::Success(body),
+            Err(reply) => refuse(reply),
         }
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,8 +39,8 @@ const NAMES: &str = "topics";
 /// The most streams that are shown at once.
 const MAX_STREAMS: usize = 1_000;
 
-/// How long a ticket is valid if no flag says.
-const DEFAULT_TICKET_LIFETIME: Duration = Duration::from_secs(30);
+/// How long a ticket is valid, and a body may take, if no flag says.
+const DEFAULT_TIME: Duration = Duration::from_secs(30);
 
 /// How long a long poll is held if it does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(25);
@@ -53,6 +54,7 @@ pub struct Demo {
     hub: Broadcaster,
     access: Access,
     prometheus: Arc<Prometheus>,
+    body_timeout: Duration,
     names: Arc<Mutex<BTreeSet<String>>>,
     /// Up to where the announcements of names have been read.
     names_after: Arc<Mutex<LastEventId>>,
@@ -66,7 +68,8 @@ impl Demo {
     /// If its history cannot be kept where they say, or the system refuses a thread or random numbers.
     pub fn start(flags: &Flags) -> io::Result<Self> {
         let access = Access::new(flags.token().cloned(), flags.ticket_lifetime())?;
-        let demo = Self::with_access(crate::broadcaster(flags)?, access)?;
+        let hub = crate::broadcaster(flags)?;
+        let demo = Self::with_access(hub, access, flags.body_timeout())?;
         if let Some(every) = flags.metrics_every() {
             crate::publish_metrics(&demo, every)?;
         }
@@ -79,18 +82,36 @@ impl Demo {
     ///
     /// If the system refuses random numbers, or there is another.
     pub fn new(hub: Broadcaster) -> io::Result<Self> {
-        let access = Access::new(None, DEFAULT_TICKET_LIFETIME)?;
-        Self::with_access(hub, access)
+        let access = Access::new(None, DEFAULT_TIME)?;
+        Self::with_access(hub, access, DEFAULT_TIME)
     }
 
-    fn with_access(hub: Broadcaster, access: Access) -> io::Result<Self> {
+    fn with_access(hub: Broadcaster, access: Access, body_timeout: Duration) -> io::Result<Self> {
         Ok(Self {
             prometheus: Arc::new(Prometheus::install(&hub)?),
             hub,
             access,
+            body_timeout,
             names: Arc::default(),
             names_after: Arc::default(),
         })
+    }
+
+    /// Reads a body, which must be there in time: else half of one would keep its connection, and what has
+    /// come of it, for ever.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading; 408 if it has not come in time.
+    pub async fn in_time<T>(
+        &self,
+        read: impl Future<Output = Result<T, Reply>>,
+    ) -> Result<T, Reply> {
+        let time_is_over = async {
+            Delay::new(self.body_timeout).await;
+            Err(Reply::too_slow())
+        };
+        future::or(read, time_is_over).await
     }
 
     /// The broadcaster.

@@ -11,6 +11,9 @@ use crate::access::Token;
 /// One hour: the longest pause that a flag in milliseconds accepts.
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 
+/// Connections beside those that can be streams, if nothing else is said.
+const SPARE_CONNECTIONS: usize = 1_000;
+
 /// A live dashboard of this machine, sent to the browser as server-sent events.
 ///
 /// [`Flags::parse`](Parser::parse) reads the process's own arguments; whatever is wrong with them
@@ -42,6 +45,11 @@ pub struct Flags {
     /// Streams open at once; who comes past that is turned away
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..))]
     max_clients: u32,
+
+    /// Connections open at once; who comes past that waits until one is closed [default: 1000 more than
+    /// --max-clients]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
 
     /// How to turn a client away when all streams are taken
     #[arg(long, value_enum, value_name = "HOW", default_value_t = WhenFull::Status)]
@@ -83,6 +91,11 @@ pub struct Flags {
     /// fractions allowed [default: what the framework's server says]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     header_timeout: Option<Duration>,
+
+    /// Seconds within which a client must have sent a request's body, else it is refused; fractions
+    /// allowed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    body_timeout: Duration,
 
     /// Keep history in this directory, where it survives the process
     #[arg(long, value_name = "DIR", conflicts_with = "redis")]
@@ -173,6 +186,21 @@ impl Flags {
         widen(self.max_clients)
     }
 
+    /// Connections open at once, streams or not; at least 1. If nothing was said, there is room for
+    /// those who only ask, or are one stream too many and are told so.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections.map_or_else(
+            || self.max_clients().saturating_add(SPARE_CONNECTIONS),
+            widen,
+        )
+    }
+
+    /// Whether a number of connections was asked for, which a demo whose server takes any number
+    /// [refuses](Self::refuse).
+    pub fn limits_connections(&self) -> bool {
+        self.max_connections.is_some()
+    }
+
     /// How a client is turned away past [`max_clients`](Self::max_clients).
     pub fn when_full(&self) -> WhenFull {
         self.when_full
@@ -226,6 +254,11 @@ impl Flags {
     /// default. A demo whose server cannot bound it [refuses](Self::refuse).
     pub fn header_timeout(&self) -> Option<Duration> {
         self.header_timeout
+    }
+
+    /// How long a client may take for a request's body; never zero.
+    pub fn body_timeout(&self) -> Duration {
+        self.body_timeout
     }
 
     /// Where history is kept on this machine, if not in memory.
@@ -330,6 +363,8 @@ mod tests {
         assert_eq!(flags.keep_alive(), Duration::from_secs(15));
         assert_eq!(flags.retry(), Duration::from_secs(2));
         assert_eq!(flags.max_clients(), 10_000);
+        assert_eq!(flags.max_connections(), 11_000);
+        assert!(!flags.limits_connections());
         assert_eq!(flags.when_full(), WhenFull::Status);
         assert_eq!(flags.max_per_client(), None);
         assert_eq!(flags.when_key_full(), KeyFull::Refuse);
@@ -338,6 +373,7 @@ mod tests {
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
         assert_eq!(flags.header_timeout(), None);
+        assert_eq!(flags.body_timeout(), Duration::from_secs(30));
         assert!(flags.token().is_none());
         assert_eq!(flags.ticket_lifetime(), Duration::from_secs(30));
         assert!(!flags.tls());
@@ -351,20 +387,24 @@ mod tests {
     fn every_flag_is_heard() {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
-             --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
-             --grace 5 --header-timeout 0.5 --tls --when-key-full end-oldest --connect-rate 30 \
-             --max-lifetime 1.5 --drain 2000 --token s3cret --ticket-lifetime 0.5",
+             --max-connections 9 --when-full soft --max-per-client 3 --lag disconnect \
+             --metrics-every 100 --grace 5 --header-timeout 0.5 --body-timeout 0.75 --tls \
+             --when-key-full end-oldest --connect-rate 30 --max-lifetime 1.5 --drain 2000 \
+             --token s3cret --ticket-lifetime 0.5",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
         assert_eq!(flags.keep_alive(), Duration::from_millis(250));
         assert_eq!(flags.retry(), Duration::from_millis(50));
         assert_eq!(flags.max_clients(), 2);
+        assert_eq!(flags.max_connections(), 9);
+        assert!(flags.limits_connections());
         assert_eq!(flags.when_full(), WhenFull::Soft);
         assert_eq!(flags.max_per_client(), Some(3));
         assert_eq!(flags.lag(), Lag::Disconnect);
         assert_eq!(flags.metrics_every(), Some(Duration::from_millis(100)));
         assert_eq!(flags.header_timeout(), Some(Duration::from_millis(500)));
+        assert_eq!(flags.body_timeout(), Duration::from_millis(750));
         assert!(flags.tls());
         assert_eq!(flags.grace(), Duration::from_secs(5));
         assert!(flags.token().is_some());
@@ -434,6 +474,7 @@ mod tests {
             "--retry 0",
             "--retry 3600001",
             "--max-clients 0",
+            "--max-connections 0",
             "--max-per-client=-1",
             "--metrics-every 3600001",
             "--grace 0",
@@ -443,6 +484,7 @@ mod tests {
             "--max-lifetime=-1",
             "--connect-rate=-1",
             "--header-timeout 0",
+            "--body-timeout 0",
         ] {
             let kind = parse(arguments).err();
             assert!(
@@ -482,6 +524,7 @@ mod tests {
             "--keep-alive",
             "--retry",
             "--max-clients",
+            "--max-connections",
             "--when-full",
             "--max-per-client",
             "--when-key-full",
@@ -492,6 +535,7 @@ mod tests {
             "--grace",
             "--drain",
             "--header-timeout",
+            "--body-timeout",
             "--data-dir",
             "--redis",
             "--stream",

@@ -83,6 +83,11 @@ impl Reply {
         Self::error(413, "an event's data is at most 1 MiB")
     }
 
+    /// The answer to a body that has not come in time.
+    pub(crate) fn too_slow() -> Self {
+        Self::error(408, "the body does not come in time")
+    }
+
     /// The answer to a client that is one too many, with the time after which to come back.
     pub(crate) fn refused(refused: Refused) -> Self {
         let seconds = refused.retry_after.as_secs().max(1);

@@ -33,6 +33,7 @@ async fn main() -> std::io::Result<()> {
     let listener = bind_with(flags.address(), options).await?;
     demo_shared::say_listening(listener.local_addr()?)?;
     let mut server = fanfare::warp::serve(listener, warp::service(routes(demo)))
+        .max_connections(flags.max_connections())
         .with_graceful_shutdown(hub.drain_when(fanfare::signal(), flags.drain()));
     if let Some(timeout) = flags.header_timeout() {
         server = server.header_read_timeout(timeout);
@@ -66,12 +67,12 @@ fn routes(
         .and(warp::post())
         .and(allowed.clone())
         .and(query())
-        .and(data())
+        .and(data(demo.clone()))
         .then(publish);
     let echo = warp::path!("echo")
         .and(warp::post())
         .and(allowed.clone())
-        .and(data())
+        .and(data(demo.clone()))
         .and(client())
         .then(echo);
     let ticket = warp::path!("tickets")
@@ -177,10 +178,13 @@ fn credentials() -> impl Filter<Extract = (Credentials,), Error = Infallible> + 
 
 /// A body, or why it was not read. warp's own limit is for bodies that state their length, which not
 /// all do.
-fn data() -> impl Filter<Extract = (Result<Vec<u8>, Reply>,), Error = Rejection> + Copy {
+fn data(
+    demo: impl Filter<Extract = (Demo,), Error = Infallible> + Clone + Send,
+) -> impl Filter<Extract = (Result<Vec<u8>, Reply>,), Error = Rejection> + Clone {
     warp::header::optional("content-length")
         .and(warp::body::stream())
-        .then(read)
+        .and(demo)
+        .then(|length, body, demo: Demo| async move { demo.in_time(read(length, body)).await })
 }
 
 async fn read(

@@ -61,6 +61,11 @@
 //! of each connection. Who is answered once and then sends half a request is kept until it leaves:
 //! facing strangers, put a proxy in front, or set `keep_alive(KeepAlive::Disabled)`.
 //!
+//! `max_connections` bounds the number of connections, for each worker: 25,600, if nothing is said, which is
+//! more than the files that most processes may open. Memory for each is bounded too, but not tightly: a
+//! client that sends request after request before it reads the first answer has up to 128 KiB of them
+//! decoded, which is tens of MiB. That is for a proxy.
+//!
 //! Over HTTP/2 actix-web notices a client that leaves only by the next write, so by the
 //! keep-alive.
 //!

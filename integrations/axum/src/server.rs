@@ -1,10 +1,12 @@
-//! [`serve`], a server that bounds half requests.
+//! [`serve`], a server that bounds half requests and connections.
 
 use fanfare_server::tokio::Serve;
 use tokio::net::TcpListener;
 
 /// As `axum::serve`, with a bound on half requests: a connection that does not complete a request's
 /// head within [`Serve::header_read_timeout`], or idles for that long between two requests, is closed.
+/// A head of more than 64 KiB or 100 headers is refused. Facing strangers, bound the number of
+/// connections too: [`Serve::max_connections`].
 ///
 /// Takes what makes a service of a client's address: `app.into_make_service()`, or
 /// `app.into_make_service_with_connect_info::<SocketAddr>()`. It speaks HTTP/1.1, which is all that

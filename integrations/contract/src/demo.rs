@@ -222,14 +222,30 @@ impl Demo {
     #[must_use]
     #[track_caller]
     pub fn resident_bytes(&self) -> usize {
+        self.bytes_of("VmRSS:")
+    }
+
+    /// The most memory that the process has ever held, in bytes.
+    ///
+    /// # Panics
+    ///
+    /// As [`resident_bytes`](Self::resident_bytes).
+    #[must_use]
+    #[track_caller]
+    pub fn peak_bytes(&self) -> usize {
+        self.bytes_of("VmHWM:")
+    }
+
+    #[track_caller]
+    fn bytes_of(&self, line: &str) -> usize {
         let status = format!("/proc/{}/status", self.process.child.id());
         let status = fs::read_to_string(status).expect("the demo runs");
-        let resident = status
+        let kilobytes = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        let kilobytes: usize = resident
+            .find_map(|text| text.strip_prefix(line)?.trim().strip_suffix(" kB"));
+        let kilobytes: usize = kilobytes
             .and_then(|kilobytes| kilobytes.parse().ok())
-            .unwrap_or_else(|| panic!("no resident memory in: {status}"));
+            .unwrap_or_else(|| panic!("no {line} in: {status}"));
         kilobytes * 1024
     }
 

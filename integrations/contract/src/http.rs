@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket as Unconnected, Type};
+use socket2::{Domain, SockRef, Socket as Unconnected, Type};
 
 use crate::socket::Socket;
 use crate::DEADLINE;
@@ -249,12 +249,24 @@ impl Connection {
         {
             // BPF_RET | BPF_K: of every packet, keep 0 bytes.
             let drop_all = [socket2::SockFilter::new(0x06, 0, 0, 0)];
-            socket2::SockRef::from(self.stream.tcp())
+            SockRef::from(self.stream.tcp())
                 .attach_filter(&drop_all)
                 .expect("a socket takes a filter, for which nobody needs privileges");
         }
         #[cfg(not(target_os = "linux"))]
         panic!("only on Linux is it known how a client can die without a word");
+    }
+
+    /// Has the connection end by a reset when it is dropped, as that of a process that is killed may.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not let a socket close so.
+    #[track_caller]
+    pub fn reset_when_dropped(&self) {
+        SockRef::from(self.stream.tcp())
+            .set_linger(Some(Duration::ZERO))
+            .expect("a socket may close without waiting");
     }
 
     fn read_head(&mut self) -> Option<Head> {

@@ -174,4 +174,26 @@ pub fn bounds_later_half_requests(framework: &str) -> bool {
     framework != "actix-web"
 }
 
+/// The longest head of a request that the framework's demo reads, in bytes; one byte less may do.
+///
+/// actix-web's and Rocket's are fixed.
+#[must_use]
+pub fn longest_head(framework: &str) -> usize {
+    match framework {
+        "actix-web" => 128 << 10,
+        "rocket" => (8 << 10) + 100 * (4 << 10),
+        _ => 64 << 10,
+    }
+}
+
+/// How much memory requests may take that a client sends before it has read the answer to the first.
+#[must_use]
+pub fn requests_ahead(framework: &str) -> usize {
+    if framework == "actix-web" {
+        48 << 20
+    } else {
+        1 << 20
+    }
+}
+
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);

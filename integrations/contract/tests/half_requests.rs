@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
 
 use fanfare_contract::{
     bounds_later_half_requests, each_framework_with_header_timeout, wait_for, Demo, Events,
@@ -76,6 +78,38 @@ fn half_of_a_later_request_is_given_up(framework: &str) {
     assert_eq!(answers.matches("TTP/1.1 200 OK").count(), 2, "{answers}");
 }
 
+fn who_takes_every_connection_takes_no_more(framework: &str) {
+    const CONNECTIONS: usize = 20;
+    const CLIENTS: usize = 60;
+    /// Each of actix-web's workers has a connection that waits for it.
+    const MORE_FILES: usize = 4;
+
+    let limit = CONNECTIONS.to_string();
+    let demo = Demo::start(framework, &[FLAGS, &["--max-connections", &limit]].concat());
+    let mut stream = Events::open(demo.addr(), &Request::get("/events/news")).opened();
+    let files = || demo.footprint().map(|now| now.files);
+    let before = files();
+    let clients = (0..CLIENTS).map(|_| send(demo.addr(), b"GET /events/news"));
+    let _clients = clients.collect::<Vec<_>>();
+
+    // Who comes later waits until some of those are given up.
+    let (id, most) = thread::scope(|scope| {
+        let publisher = scope.spawn(|| demo.publish("news", "after all"));
+        let mut most = before;
+        while !publisher.is_finished() {
+            most = most.max(files());
+            thread::sleep(Duration::from_millis(1));
+        }
+        (publisher.join().expect("it is published"), most)
+    });
+    assert_eq!(&*stream.event().last_event_id, id);
+    if let (Some(before), Some(most)) = (before, most) {
+        println!("{framework}: {before} files, {most} at most");
+        let limit = before - 1 + CONNECTIONS + MORE_FILES;
+        assert!(most <= limit, "{most} files, and {before} before");
+    }
+}
+
 /// Connects, and sends these bytes.
 fn send(server: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut client = TcpStream::connect(server).expect("the demo listens");
@@ -101,11 +135,14 @@ each_framework_with_header_timeout!(
     a_trickle_does_not_prolong_half_a_request,
     an_idle_connection_is_closed,
     half_of_a_later_request_is_given_up,
+    who_takes_every_connection_takes_no_more,
 );
 
 #[test]
 fn rocket_says_that_it_cannot() {
-    let (status, words) = Demo::refusal("rocket", FLAGS);
-    assert_eq!(status.code(), Some(2));
-    assert!(words.contains("Rocket cannot"), "{words}");
+    for flags in [FLAGS, &["--max-connections", "100"]] {
+        let (status, words) = Demo::refusal("rocket", flags);
+        assert_eq!(status.code(), Some(2));
+        assert!(words.contains("Rocket cannot"), "{words}");
+    }
 }

@@ -38,8 +38,10 @@
 //!   [`Broadcaster::drain_when`](fanfare_core::Broadcaster::drain_when), which spreads the ends. A
 //!   client that has stopped reading never takes its end, so bound the wait, by
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve), say.
-//! - **A bound on half requests.** hyper gives up a request's head after 30 seconds, but only where it
-//!   has a timer: give `http1::Builder` one, hyper-util's `TokioTimer` on tokio.
+//! - **Bounds for strangers.** hyper gives up a request's head after 30 seconds, but only where it
+//!   has a timer: give `http1::Builder` one, hyper-util's `TokioTimer` on tokio. A head may be of 408
+//!   KiB, unless `max_buf_size` is less. How many connections are open at once is the accept loop's
+//!   to say.
 //!
 //! On smol, the feature `smol` does all four: `fanfare_hyper::smol`. On tokio, the feature `tokio`
 //! brings a listener that does the first two: `fanfare_hyper::tokio::bind`.

@@ -8,7 +8,7 @@
 //! | name | what | default |
 //! |---|---|---|
 //! | `tokio` | a listener for tokio | no |
-//! | `serve` | on tokio, an HTTP/1.1 server that bounds half requests | no |
+//! | `serve` | on tokio, an HTTP/1.1 server that bounds half requests and connections | no |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -24,7 +24,9 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub use accept::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT};
+pub use accept::{
+    is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT, MAX_BUFFER,
+};
 pub use options::TcpOptions;
 
 /// How many connections may wait to be accepted: a page's worth of clients that all return at

@@ -1,4 +1,4 @@
-//! [`serve`], a server that bounds half requests.
+//! [`serve`], a server that bounds half requests and connections.
 
 use std::convert::Infallible;
 use std::future::{ready, Ready};
@@ -12,6 +12,8 @@ use warp::http::Request;
 
 /// As `warp::serve`, with a bound on half requests: a connection that does not complete a request's
 /// head within [`Serve::header_read_timeout`], or idles for that long between two requests, is closed.
+/// A head of more than 64 KiB or 100 headers is refused. Facing strangers, bound the number of
+/// connections too: [`Serve::max_connections`].
 ///
 /// Takes `warp::service(routes)`. Only warp's own server can tell `warp::addr::remote` who the client
 /// is, so every request has its client's address among its extensions, as a [`Peer`].

@@ -33,8 +33,8 @@ struct Open {
     next_key: u64,
     /// Every open connection, and its task once it was polled.
     tasks: HashMap<u64, Option<Waker>>,
-    /// Who waits for the last of them to close.
-    closed: Option<Waker>,
+    /// Who waits for fewer to be open, and than how many.
+    waiting: Option<(usize, Waker)>,
 }
 
 impl Connections {
@@ -66,14 +66,14 @@ impl Connections {
         tasks.into_iter().for_each(Waker::wake);
     }
 
-    /// Completes when none is open. For one task at a time.
-    pub(super) async fn closed(&self) {
+    /// Completes when fewer than so many are open. For one task at a time.
+    pub(super) async fn fewer_than(&self, count: usize) {
         poll_fn(|cx| {
             let mut open = self.0.open();
-            if open.tasks.is_empty() {
+            if open.tasks.len() < count {
                 return Poll::Ready(());
             }
-            let before = open.closed.replace(cx.waker().clone());
+            let before = open.waiting.replace((count, cx.waker().clone()));
             drop(open);
             drop(before);
             Poll::Pending
@@ -132,15 +132,12 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let mut open = self.shared.open();
         let task = open.tasks.remove(&self.key);
-        let closed = if open.tasks.is_empty() {
-            open.closed.take()
-        } else {
-            None
-        };
+        let left = open.tasks.len();
+        let waiting = open.waiting.take_if(|(count, _)| left < *count);
         drop(open);
         drop(task);
-        if let Some(closed) = closed {
-            closed.wake();
+        if let Some((_, task)) = waiting {
+            task.wake();
         }
     }
 }

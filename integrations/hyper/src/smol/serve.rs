@@ -10,7 +10,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_executor::Executor;
-use fanfare_server::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT};
+use fanfare_server::{
+    is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT, MAX_BUFFER,
+};
 use futures_lite::future;
 use http::{Request, Response};
 use http_body::Body;
@@ -30,7 +32,11 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The service is cloned for each connection; a [`service_fn`](hyper::service::service_fn) can
 /// be. Every request has its client's address among its extensions, as a [`Peer`]. A connection
 /// whose next request's head is not complete in time is closed: see
-/// [`header_read_timeout`](Serve::header_read_timeout). One that fails ends alone, without a word.
+/// [`header_read_timeout`](Serve::header_read_timeout). A head of more than 64 KiB or 100 headers is
+/// refused. A connection that fails ends alone, without a word.
+///
+/// Facing strangers, bound the number of connections too:
+/// [`max_connections`](Serve::max_connections).
 ///
 /// See the [module](super) for an example.
 pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
@@ -40,6 +46,7 @@ pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
         signal: pending(),
         grace: GRACE,
         header_read_timeout: HEADER_READ_TIMEOUT,
+        max_connections: usize::MAX,
         executor: None,
     }
 }
@@ -72,6 +79,7 @@ pub struct Serve<S, F = Pending<()>> {
     signal: F,
     grace: Duration,
     header_read_timeout: Duration,
+    max_connections: usize,
     /// `None` is one of its own.
     executor: Option<Spawner>,
 }
@@ -97,6 +105,7 @@ impl<S, F> Serve<S, F> {
             signal,
             grace: self.grace,
             header_read_timeout: self.header_read_timeout,
+            max_connections: self.max_connections,
             executor: self.executor,
         }
     }
@@ -117,6 +126,18 @@ impl<S, F> Serve<S, F> {
     /// It does not count while a request is answered: a stream is as long as it likes.
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.header_read_timeout = timeout.min(LONGEST_TIMEOUT);
+        self
+    }
+
+    /// How many connections may be open at once; 0 is taken for 1. Past that nobody is accepted until
+    /// one of them closes: who comes waits where the system has clients wait. No limit, if nothing is
+    /// said.
+    ///
+    /// Without one, strangers can take all files that the process may open (`ulimit -n`), and the
+    /// application then has none for its own work. Set it well below that number, and above the
+    /// broadcaster's `max_subscribers`: who is one stream too many should be told so.
+    pub fn max_connections(mut self, limit: usize) -> Self {
+        self.max_connections = limit.max(1);
         self
     }
 
@@ -162,6 +183,7 @@ impl<S, F> fmt::Debug for Serve<S, F> {
             .field("listener", &self.listener)
             .field("grace", &self.grace)
             .field("header_read_timeout", &self.header_read_timeout)
+            .field("max_connections", &self.max_connections)
             .finish_non_exhaustive()
     }
 }
@@ -210,6 +232,7 @@ where
             self.listener,
             self.service,
             self.header_read_timeout,
+            self.max_connections,
             executor,
             &connections.0,
         );
@@ -219,7 +242,7 @@ where
         let time_is_over = async {
             async_io::Timer::after(self.grace).await;
         };
-        future::or(connections.0.closed(), time_is_over).await;
+        future::or(connections.0.fewer_than(1), time_is_over).await;
     }
 }
 
@@ -236,6 +259,7 @@ async fn accept<S, B>(
     listener: Listener,
     service: S,
     header_read_timeout: Duration,
+    max_connections: usize,
     executor: &Executor<'static>,
     connections: &Connections,
 ) where
@@ -247,6 +271,7 @@ async fn accept<S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     loop {
+        connections.fewer_than(max_connections).await;
         match listener.accept().await {
             Ok((io, peer)) => {
                 let service = WithPeer {
@@ -281,6 +306,7 @@ async fn serve_connection<S, B>(
     let mut connection = pin!(http1::Builder::new()
         .timer(Timer)
         .header_read_timeout(header_read_timeout)
+        .max_buf_size(MAX_BUFFER)
         .serve_connection(io, service));
     let mut is_finishing = false;
     poll_fn(|cx| {

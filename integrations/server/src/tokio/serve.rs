@@ -1,4 +1,4 @@
-//! [`serve`], the accept loop of those whose own has no bound on half requests.
+//! [`serve`], the accept loop of those whose own has no bound on half requests, nor on connections.
 
 use std::error::Error;
 use std::fmt;
@@ -6,6 +6,7 @@ use std::future::{pending, poll_fn, Future, IntoFuture, Pending};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{pin, Pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,23 +17,27 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{watch, Semaphore};
 use tower_service::Service;
 
 use super::connection::Connection;
-use crate::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT};
+use crate::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT, MAX_BUFFER};
 
 /// Serves HTTP/1.1 to every connection of the listener, each in a task of tokio's.
 ///
 /// `make_service` makes each connection's service, of its client's address. A connection whose next
-/// request's head is not complete in time is closed: see [`Serve::header_read_timeout`]. One that
-/// fails ends alone, without a word. Connections can be upgraded, to a WebSocket say.
+/// request's head is not complete in time is closed: see [`Serve::header_read_timeout`]. A head of more
+/// than 64 KiB or 100 headers is refused. A connection that fails ends alone, without a word.
+/// Connections can be upgraded, to a WebSocket say.
+///
+/// Facing strangers, bound the number of connections too: [`Serve::max_connections`].
 pub fn serve<M>(listener: TcpListener, make_service: M) -> Serve<M> {
     Serve {
         listener,
         make_service,
         signal: pending(),
         header_read_timeout: HEADER_READ_TIMEOUT,
+        max_connections: Semaphore::MAX_PERMITS,
     }
 }
 
@@ -50,6 +55,7 @@ pub struct Serve<M, F = Pending<()>> {
     make_service: M,
     signal: F,
     header_read_timeout: Duration,
+    max_connections: usize,
 }
 
 impl<M, F> Serve<M, F> {
@@ -67,6 +73,7 @@ impl<M, F> Serve<M, F> {
             make_service: self.make_service,
             signal,
             header_read_timeout: self.header_read_timeout,
+            max_connections: self.max_connections,
         }
     }
 
@@ -79,6 +86,20 @@ impl<M, F> Serve<M, F> {
         self.header_read_timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
+
+    /// How many connections may be open at once; 0 is taken for 1. Past that nobody is accepted until
+    /// one of them closes: who comes waits where the system has clients wait. No limit, if nothing is
+    /// said.
+    ///
+    /// Without one, strangers can take all files that the process may open (`ulimit -n`), and the
+    /// application then has none for its own work. Set it well below that number, and above the
+    /// broadcaster's `max_subscribers`: who is one stream too many should be told so.
+    ///
+    /// A connection that was upgraded is the application's, and no longer counted.
+    pub fn max_connections(mut self, limit: usize) -> Self {
+        self.max_connections = limit.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
 }
 
 impl<M, F> fmt::Debug for Serve<M, F> {
@@ -86,6 +107,7 @@ impl<M, F> fmt::Debug for Serve<M, F> {
         f.debug_struct("Serve")
             .field("listener", &self.listener)
             .field("header_read_timeout", &self.header_read_timeout)
+            .field("max_connections", &self.max_connections)
             .finish_non_exhaustive()
     }
 }
@@ -113,6 +135,7 @@ where
                 self.listener,
                 self.make_service,
                 self.header_read_timeout,
+                self.max_connections,
                 ending,
             );
             // The listener is closed as soon as the signal is there.
@@ -138,6 +161,7 @@ async fn accept<M, S, B>(
     listener: TcpListener,
     mut make_service: M,
     header_read_timeout: Duration,
+    max_connections: usize,
     ending: watch::Receiver<()>,
 ) where
     M: Service<SocketAddr, Response = S>,
@@ -148,7 +172,10 @@ async fn accept<M, S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let places = Arc::new(Semaphore::new(max_connections));
     loop {
+        // An error is a semaphore that was closed, which this one never is.
+        let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if poll_fn(|cx| make_service.poll_ready(cx)).await.is_err() {
@@ -159,7 +186,10 @@ async fn accept<M, S, B>(
                 };
                 let connection =
                     serve_connection(stream, service, header_read_timeout, ending.clone());
-                tokio::spawn(connection);
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -182,6 +212,7 @@ async fn serve_connection<S, B>(
     let mut connection = pin!(http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_read_timeout)
+        .max_buf_size(MAX_BUFFER)
         .serve_connection(Connection::new(stream), TowerToHyperService::new(service))
         .with_upgrades());
     let signal = ending.clone();
