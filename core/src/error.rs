@@ -165,7 +165,7 @@ pub enum RefusedReason {
     KeyFull,
     /// This key has opened as many streams as it may in so short a time.
     Rate,
-    /// The broadcaster is closed: the server is going away.
+    /// The broadcaster is closed or drained: the server is going away.
     Closing,
 }
 

@@ -206,7 +206,7 @@ impl Subscriber {
                 Step::Gap(gap) => Some(self.tell(&gap)),
                 Step::Piece(Piece { bytes, records, .. }) => {
                     self.view.count(records, bytes.len() as u64);
-                    hub.counters.replayed.fetch_add(records, Ordering::Relaxed);
+                    self.count_replayed(records);
                     Some(self.send(bytes))
                 }
                 Step::Joined(at, Joined { place, skip, life }) => {
@@ -271,20 +271,19 @@ impl Subscriber {
     fn deliver(&mut self, batch: Batch) -> Next {
         self.place = batch.to;
         self.at = batch.last;
-        let counters = &self.permit.hub.counters;
-        if self.catching_up {
-            counters
-                .replayed
-                .fetch_add(batch.records, Ordering::Relaxed);
-        }
+        self.count_replayed(batch.records);
         let behind = self.view.tail().saturating_sub(self.place);
         if behind > 0 {
-            counters.lag.add(behind);
-        }
-        if let Some(lease) = &self.permit.lease {
-            lease.moved_to(self.place);
+            self.permit.hub.counters.lag.add(behind);
         }
         self.send(batch.bytes)
+    }
+
+    fn count_replayed(&self, records: u64) {
+        if self.catching_up {
+            let replayed = &self.permit.hub.counters.replayed;
+            replayed.fetch_add(records, Ordering::Relaxed);
+        }
     }
 
     /// Retention has overtaken the cursor. `None`: it is to look again.
@@ -347,7 +346,11 @@ impl Stream for Subscriber {
         }
         let mut marked = false;
         loop {
-            match this.next(cx) {
+            let next = this.next(cx);
+            if let Some(lease) = &this.permit.lease {
+                lease.moved_to(this.place);
+            }
+            match next {
                 Next::Bytes(bytes) => {
                     this.streak += 1;
                     return Poll::Ready(Some(bytes));

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 /// Tells the time and calls back at a time.
 ///
 /// A broadcaster has one call outstanding for its keep-alives and the age of its history, however
-/// many subscribers it has, and makes one more to have very many subscribers woken on another
-/// thread than the publisher's. A stream that is no subscriber's has one of its own.
+/// many subscribers it has, and one for the earliest time at which a stream of it is to end, or a few
+/// when an earlier one came last. It makes one more to have very many subscribers woken on another
+/// thread than the publisher's, and while it is drained. A stream that is no subscriber's has one of
+/// its own.
 ///
 /// The default is [`ThreadTimer`]: one thread for the whole process, started when first needed.
 /// Implement it to use your runtime's clock instead, or take [`ManualTimer`] in tests.

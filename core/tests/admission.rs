@@ -7,7 +7,9 @@ use std::time::Duration;
 use fanfare_core::broadcaster::{EndReason, KeyFull, Rate};
 use fanfare_core::response::Answer;
 use fanfare_core::timer::ManualTimer;
-use fanfare_core::{channel, Broadcaster, Event, EventStream, Refused, RefusedReason, WhenRefused};
+use fanfare_core::{
+    channel, Broadcaster, Event, EventStream, LagPolicy, Refused, RefusedReason, WhenRefused,
+};
 use futures_lite::stream;
 use support::{next_now, poll_now, Client};
 
@@ -123,6 +125,49 @@ fn a_crowd_of_keys_is_forgotten_when_it_has_no_effect_any_more() {
     assert!(kept < 1 << 20, "{kept} bytes are left of 100,000 keys");
 }
 
+/// The crowd came once, within one interval. Afterwards only a few come, with keys that are known.
+#[test]
+fn a_crowd_that_came_once_is_forgotten_by_those_who_come_after_it() {
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder()
+        .timer(timer.clone())
+        .max_rate_per_key(Rate::new(10_000, Duration::from_secs(60)))
+        .build();
+    let cost = allocation_counter::measure(|| {
+        for n in 0..20_000 {
+            drop(hub.subscribe("a").key(format!("{n:0>200}")).open());
+        }
+        timer.advance(Duration::from_secs(60));
+        for _ in 0..2 {
+            for _ in 0..10_000 {
+                drop(hub.subscribe("a").key("known").open());
+            }
+            timer.advance(Duration::from_secs(60));
+        }
+    });
+    let kept = cost.bytes_current;
+    assert!(kept < 2 << 20, "{kept} bytes are left of 20,000 keys");
+}
+
+#[test]
+fn a_rate_without_an_interval_limits_nobody_and_none_overflows() {
+    let time = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
+    for (count, time) in [0, 1, u32::MAX].iter().flat_map(|n| time.map(|t| (*n, t))) {
+        for rate in [0, 1, u32::MAX].map(|burst| Rate::new(count, time).burst(burst)) {
+            let hub = Broadcaster::builder().max_rate_per_key(rate).build();
+            for _ in 0..3 {
+                let opened = hub.subscribe("a").key("k").open();
+                assert!(opened.is_ok() || reason(opened) == Some(RefusedReason::Rate));
+            }
+        }
+    }
+    let rate = Rate::new(1, Duration::ZERO);
+    let hub = Broadcaster::builder().max_rate_per_key(rate).build();
+    for _ in 0..100 {
+        assert_eq!(reason(hub.subscribe("a").key("k").open()), None);
+    }
+}
+
 #[test]
 fn each_route_answers_a_refusal_as_it_likes() {
     let hub = Broadcaster::builder().max_subscribers(0).build();
@@ -193,6 +238,19 @@ fn private_streams_are_counted_limited_and_given_back_with_all_others() {
     assert!(farewell.starts_with(b"retry: "));
     assert_eq!(next_now(&mut body), None, "closed with all the others");
     assert!(poll_now(&mut body).is_ready());
+}
+
+#[test]
+fn who_has_skipped_what_it_missed_is_not_behind() {
+    let hub = Broadcaster::builder()
+        .history(2)
+        .on_lag(LagPolicy::SkipToLatest)
+        .build();
+    let mut client = Client::open(hub.subscribe("a").key("k"));
+    support::publish_many(&hub, "a", 10);
+    assert_eq!(hub.streams()[0].behind, 10);
+    assert_eq!(client.drain_brief(), "gap:lagged>10");
+    assert_eq!(hub.streams()[0].behind, 0);
 }
 
 #[test]

@@ -197,6 +197,7 @@ fn who_falls_behind_the_window_reads_the_backend_and_is_told_only_of_what_is_gon
     let seen = read(&mut client, 100);
     assert_eq!(ids(&seen), more[50..]);
     assert_eq!(gaps(&seen), [format!("gap:lagged>{}", more[49].minor)]);
+    assert_eq!(hub.stats().replayed, 0, "it has been live from its start");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use fanfare_core::broadcaster::Drain;
 use fanfare_core::{Broadcaster, Event, KeepAlive, PublishError, Subscriber};
 use futures_core::Stream;
 use loom::sync::Notify;
@@ -249,8 +250,21 @@ fn the_wait_for_the_end_against_the_last_drop() {
         let subscriber = subscribe(&hub);
         let ended = hub.ended(std::time::Duration::from_secs(3_600));
         hub.close();
-        drop(subscriber);
+        let leaving = thread::spawn(move || drop(subscriber));
         block_on(ended);
+        leaving.join().expect("no panic");
+    });
+}
+
+#[test]
+fn a_drain_against_the_last_drop() {
+    model(|| {
+        let hub = hub(8);
+        let subscriber = subscribe(&hub);
+        let leaving = thread::spawn(move || drop(subscriber));
+        let drained = block_on(hub.drain(Drain::over(std::time::Duration::ZERO)));
+        assert_eq!(drained.forced, 0);
+        leaving.join().expect("no panic");
     });
 }
 
@@ -279,4 +293,26 @@ fn disconnect_against_poll() {
             });
         });
     }
+}
+
+/// Who is admitted as a drain begins is ended by it.
+#[test]
+fn a_drain_against_an_admission() {
+    model(|| {
+        let hub = hub(8);
+        let coming = thread::spawn({
+            let hub = hub.clone();
+            move || {
+                let Ok(mut subscriber) = hub.subscribe("t").open() else {
+                    return 0;
+                };
+                block_on(async { while next(&mut subscriber).await.is_some() {} });
+                1
+            }
+        });
+        let drained = block_on(hub.drain(Drain::over(std::time::Duration::ZERO)));
+        let admitted = coming.join().expect("no panic");
+        assert!(drained.streams >= admitted, "it is waited for");
+        assert_eq!(drained.forced, 0);
+    });
 }

@@ -209,6 +209,142 @@ fn who_may_listen_is_asked_again_and_again() {
     assert_eq!(turn(), Poll::Ready(()), "it ends with the broadcaster");
 }
 
+/// A task that asks without end, as the application spawns one.
+#[test]
+fn asking_does_not_keep_the_broadcaster_open() {
+    let hub = Broadcaster::new();
+    let asking = hub.authorise_every(Duration::from_secs(30), |_| future::ready(true));
+    let mut asking = std::pin::pin!(asking);
+    let (wakes, waker) = Wakes::new();
+    let mut cx = Context::from_waker(&waker);
+    assert!(asking.as_mut().poll(&mut cx).is_pending());
+    let mut client = Client::open(hub.subscribe("a").key("k"));
+    assert_eq!(client.drain_brief(), "");
+    drop(hub);
+    assert_eq!(client.drain_brief(), "retry end", "nobody could publish");
+    assert_eq!(wakes.take(), 1);
+    assert!(asking.as_mut().poll(&mut cx).is_ready());
+}
+
+#[test]
+fn rounds_begin_an_interval_apart_however_long_they_take() {
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder().timer(timer.clone()).build();
+    let _client = Client::open(hub.subscribe("a").key("k"));
+    let began = std::cell::RefCell::new(Vec::new());
+    let start = fanfare_core::timer::Timer::now(&timer);
+    let may_listen = |_| {
+        let now = fanfare_core::timer::Timer::now(&timer);
+        began.borrow_mut().push((now - start).as_secs());
+        // It takes ten seconds, and the third time forty.
+        let takes = if began.borrow().len() == 3 { 40 } else { 10 };
+        let until = now + Duration::from_secs(takes);
+        let timer = timer.clone();
+        std::future::poll_fn(move |_| {
+            if fanfare_core::timer::Timer::now(&timer) < until {
+                return Poll::Pending;
+            }
+            Poll::Ready(true)
+        })
+    };
+    let interval = Duration::from_secs(30);
+    let mut asking = std::pin::pin!(hub.authorise_every(interval, may_listen));
+    let (wakes, waker) = Wakes::new();
+    for _ in 0..200 {
+        loop {
+            let poll = asking.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(poll.is_pending());
+            if wakes.take() == 0 {
+                break;
+            }
+        }
+        timer.advance(Duration::from_secs(1));
+    }
+    assert_eq!(*began.borrow(), [30, 60, 90, 130, 160, 190]);
+}
+
+#[test]
+fn asking_for_very_many_lets_others_have_their_turn() {
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder().timer(timer.clone()).build();
+    let _clients: Vec<_> = (0..1_000)
+        .map(|n| Client::open(hub.subscribe("a").key(n.to_string())))
+        .collect();
+    let asked = Cell::new(0);
+    let may_listen = |_| {
+        asked.set(asked.get() + 1);
+        future::ready(true)
+    };
+    let interval = Duration::from_secs(30);
+    let mut asking = std::pin::pin!(hub.authorise_every(interval, may_listen));
+    let (wakes, waker) = Wakes::new();
+    let mut turns = 0;
+    let mut poll = || asking.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(poll().is_pending());
+    timer.advance(interval);
+    while wakes.take() > 0 {
+        turns += 1;
+        assert!(poll().is_pending());
+    }
+    assert_eq!(asked.get(), 1_000);
+    assert!(turns > 3, "{turns} turns");
+}
+
+/// Rights that are not asked for again are rights for ever.
+#[test]
+fn a_timer_that_refuses_once_does_not_end_the_asking() {
+    #[derive(Debug)]
+    struct Refusing(ManualTimer, std::sync::atomic::AtomicUsize);
+    impl fanfare_core::timer::Timer for Refusing {
+        fn now(&self) -> std::time::Instant {
+            self.0.now()
+        }
+        fn wake_at(
+            &self,
+            deadline: std::time::Instant,
+            waker: std::task::Waker,
+        ) -> Result<(), fanfare_core::timer::Unscheduled> {
+            let calls = self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            if calls % 2 == 0 {
+                return Err(fanfare_core::timer::Unscheduled(waker));
+            }
+            self.0.wake_at(deadline, waker)
+        }
+    }
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder()
+        .timer(Refusing(timer.clone(), 0.into()))
+        .keep_alive(fanfare_core::KeepAlive::off())
+        .build();
+    let mut client = Client::open(hub.subscribe("a").key("k"));
+    assert_eq!(client.drain_brief(), "");
+    let interval = Duration::from_secs(30);
+    let mut asking = std::pin::pin!(hub.authorise_every(interval, |_| future::ready(false)));
+    let (wakes, waker) = Wakes::new();
+    let mut turn = || loop {
+        let poll = asking.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll.is_pending());
+        if wakes.take() == 0 {
+            break;
+        }
+    };
+    turn();
+    timer.advance(interval);
+    turn();
+    assert_eq!(client.drain_brief(), "retry end");
+}
+
+#[test]
+fn a_lifetime_that_no_clock_can_count_to_is_for_ever() {
+    for longest in [Duration::MAX, Duration::MAX / 2] {
+        let hub = Broadcaster::builder().max_lifetime(longest).build();
+        for _ in 0..100 {
+            let mut client = Client::open(hub.subscribe("a"));
+            assert_eq!(client.drain_brief(), "");
+        }
+    }
+}
+
 #[test]
 fn no_stream_lasts_longer_than_it_may_and_not_all_end_at_once() {
     let timer = ManualTimer::new();

@@ -2,13 +2,13 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::EndReason;
 use super::hub::Hub;
 use super::lease::Lease;
 use crate::error::WhenRefused;
-use crate::sync::Ordering;
+use crate::sync::{fence, Ordering};
 
 /// What a stream is admitted with.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,11 @@ impl Admission {
             self.keys.push(key.into());
         }
     }
+
+    pub(super) fn expire_in(&mut self, hub: &Hub, time: Duration) {
+        // What no clock can count to does not expire.
+        self.expires = hub.memory.timer().now().checked_add(time);
+    }
 }
 
 /// A stream that was admitted. Dropping it gives back all that it took, on every path.
@@ -35,9 +40,27 @@ pub(crate) struct Permit {
     pub(crate) lease: Option<Arc<Lease>>,
     /// Why the stream is over, once it is.
     pub(crate) reason: EndReason,
+    /// Whether there is a stream, and not only the intent to open one.
+    is_open: bool,
 }
 
 impl Permit {
+    pub(super) fn new(hub: Place, lease: Option<Arc<Lease>>) -> Self {
+        Self {
+            hub,
+            lease,
+            reason: EndReason::Left,
+            is_open: false,
+        }
+    }
+
+    /// Nothing can refuse the stream any more.
+    pub(super) fn opened(mut self) -> Self {
+        self.is_open = true;
+        self.hub.counters.opened.fetch_add(1, Ordering::Relaxed);
+        self
+    }
+
     /// Why the stream is to end now, whatever it still has to deliver.
     pub(crate) fn must_end(&self) -> Option<EndReason> {
         self.lease.as_ref()?.ended(&**self.hub.memory.timer())
@@ -49,7 +72,9 @@ impl Drop for Permit {
         if let Some(lease) = &self.lease {
             self.hub.leases.take_back(lease);
         }
-        self.hub.counters.ended.add(self.reason);
+        if self.is_open {
+            self.hub.counters.ended.add(self.reason);
+        }
     }
 }
 
@@ -63,11 +88,13 @@ impl Place {
         let limit = hub.settings.max_subscribers;
         let one_more = |count| (count < limit).then_some(count + 1);
         // `SeqCst` here and in `keep_ticking`, against `tick`: either it sees the subscriber, or
-        // the subscriber sees that nothing ticks. And against `DrainState::begin`: either it counts
-        // the subscriber, or the subscriber sees it.
+        // the subscriber sees that nothing ticks.
         hub.subscribers
             .fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_more)
             .ok()?;
+        // Pairs with the fence in `DrainState::begin`: either the drain counts the subscriber, or the
+        // subscriber sees the drain.
+        fence(Ordering::SeqCst);
         Some(Self(Arc::clone(hub)))
     }
 }
@@ -82,9 +109,11 @@ impl Deref for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // `SeqCst`, with the loads in `Ended` and `Draining`: either they see the last one gone, or
-        // they are woken.
+        // `SeqCst`, with the loads in `Ended`: either it sees the last one gone, or it is woken.
         let was_last = self.subscribers.fetch_sub(1, Ordering::SeqCst) == 1;
+        // Pairs with the fence in `DrainState::begin`: either the drain sees the last one gone, or the
+        // last one sees the drain.
+        fence(Ordering::SeqCst);
         if was_last && (self.is_closed() || self.drain.is_draining()) {
             self.ending.wake_all();
         }

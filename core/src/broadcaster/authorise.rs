@@ -5,11 +5,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{ready, Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::counters::EndReason;
-use super::Broadcaster;
+use super::hub::Hub;
+use crate::timer::Unscheduled;
 use crate::wait::Sleeper;
 
 /// How many keys are asked for at a time.
@@ -21,30 +22,75 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// Clocks can count to it.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The future of [`Broadcaster::authorise_every`].
+/// How many keys are asked for in one poll, so that others on the same thread get their turn.
+const IN_ONE_POLL: usize = 256;
+
+/// The future of [`Broadcaster::authorise_every`](super::Broadcaster::authorise_every).
 #[must_use = "futures do nothing unless awaited"]
 pub struct Authorising<C, F> {
-    hub: Broadcaster,
+    hub: Arc<Hub>,
     interval: Duration,
     may_listen: C,
     sleeper: Sleeper,
-    /// When the next round begins, and whom the timer wakes then.
-    next: Option<(Instant, Waker)>,
+    /// When the next round begins.
+    next: Option<Instant>,
+    /// Whom the timer wakes then, once it knows.
+    timed: Option<Waker>,
     /// Who is still to be asked for in this round.
     keys: VecDeque<Arc<str>>,
     asking: Vec<(Arc<str>, Pin<Box<F>>)>,
 }
 
-impl<C, F> Authorising<C, F> {
-    pub(super) fn new(hub: Broadcaster, interval: Duration, may_listen: C) -> Self {
+impl<C, F> Authorising<C, F>
+where
+    C: FnMut(Arc<str>) -> F,
+    F: Future<Output = bool>,
+{
+    pub(super) fn new(hub: Arc<Hub>, interval: Duration, may_listen: C) -> Self {
         Self {
             hub,
             interval: interval.clamp(SHORTEST, LONGEST),
             may_listen,
             sleeper: Sleeper::default(),
             next: None,
+            timed: None,
             keys: VecDeque::new(),
             asking: Vec::new(),
+        }
+    }
+
+    /// Ready once everyone has been asked for. Whoever has an answer makes room for the next.
+    fn poll_round(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut left = IN_ONE_POLL;
+        loop {
+            while self.asking.len() < AT_A_TIME && left > 0 {
+                let Some(key) = self.keys.pop_front() else {
+                    break;
+                };
+                left -= 1;
+                let answer = Box::pin((self.may_listen)(Arc::clone(&key)));
+                self.asking.push((key, answer));
+            }
+            let leases = &self.hub.leases;
+            self.asking
+                .retain_mut(|(key, answer)| match answer.as_mut().poll(cx) {
+                    Poll::Pending => true,
+                    Poll::Ready(true) => false,
+                    Poll::Ready(false) => {
+                        leases.end_key(key, EndReason::Unauthorised);
+                        false
+                    }
+                });
+            if self.keys.is_empty() && self.asking.is_empty() {
+                return Poll::Ready(());
+            }
+            if self.keys.is_empty() || self.asking.len() == AT_A_TIME {
+                return Poll::Pending;
+            }
+            if left == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 }
@@ -61,64 +107,43 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let hub = Arc::clone(this.hub.hub());
         // Marked before the look, which so cannot find old news.
-        hub.ending.mark(&mut this.sleeper, cx.waker());
-        loop {
-            if hub.is_closed() {
-                return Poll::Ready(());
-            }
-            // Whoever is asked for is let go of as soon as there is an answer, and the next begins.
-            let mut is_waiting = false;
-            while !is_waiting {
-                while this.asking.len() < AT_A_TIME {
-                    let Some(key) = this.keys.pop_front() else {
-                        break;
-                    };
-                    let answer = Box::pin((this.may_listen)(Arc::clone(&key)));
-                    this.asking.push((key, answer));
-                }
-                let asked = this.asking.len();
-                this.asking
-                    .retain_mut(|(key, answer)| match answer.as_mut().poll(cx) {
-                        Poll::Pending => true,
-                        Poll::Ready(true) => false,
-                        Poll::Ready(false) => {
-                            hub.leases.end_key(key, EndReason::Unauthorised);
-                            false
-                        }
-                    });
-                is_waiting = this.keys.is_empty() || this.asking.len() == asked;
-            }
-            if !this.asking.is_empty() || !this.keys.is_empty() {
-                return Poll::Pending;
-            }
-            let timer = hub.memory.timer();
-            let now = timer.now();
-            match &this.next {
-                Some((at, _)) if *at <= now => {
-                    this.next = None;
-                    this.keys = hub.leases.keys().into();
-                }
-                Some((_, waker)) if waker.will_wake(cx.waker()) => return Poll::Pending,
-                known => {
-                    let at = known.as_ref().map_or(now + this.interval, |(at, _)| *at);
-                    this.next = Some((at, cx.waker().clone()));
-                    if timer.wake_at(at, cx.waker().clone()).is_err() {
-                        // Without a timer there are no rounds. The next poll tries again.
-                        this.next = None;
-                        return Poll::Pending;
-                    }
-                    return Poll::Pending;
-                }
+        this.hub.ending.mark(&mut this.sleeper, cx.waker());
+        if this.hub.is_closed() {
+            return Poll::Ready(());
+        }
+        ready!(this.poll_round(cx));
+        let timer = this.hub.memory.timer();
+        let now = timer.now();
+        let next = *this.next.get_or_insert(now + this.interval);
+        if next <= now {
+            this.keys = this.hub.leases.keys().into();
+            this.next = Some(now + this.interval);
+            this.timed = None;
+            // Others first: a round that takes longer than the interval is followed by the next.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let is_timed = this
+            .timed
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !is_timed {
+            this.timed = Some(cx.waker().clone());
+            if let Err(Unscheduled(waker)) = timer.wake_at(next, cx.waker().clone()) {
+                // Rights must not last for ever because no thread could be started: it looks at the
+                // clock by itself until one can.
+                this.timed = None;
+                waker.wake();
             }
         }
+        Poll::Pending
     }
 }
 
 impl<C, F> Drop for Authorising<C, F> {
     fn drop(&mut self) {
-        self.hub.hub().ending.leave(&mut self.sleeper);
+        self.hub.ending.leave(&mut self.sleeper);
     }
 }
 

@@ -91,7 +91,7 @@ reasons!(GapReason:
     Unparsable "unparsable",
 );
 
-/// More than any reason has variants.
+/// As many as the reasons with the most variants have.
 const REASONS: usize = 10;
 
 /// How often something happened, by reason.

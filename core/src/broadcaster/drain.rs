@@ -13,7 +13,7 @@ use super::counters::{DrainProgress, EndReason};
 use super::hub::Hub;
 use super::lease::Leases;
 use super::Broadcaster;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::sync::{fence, AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::timer::Unscheduled;
 use crate::wait::Sleeper;
 
@@ -38,7 +38,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Subscribers' streams end evenly over this time.
+    /// Subscribers' streams end evenly over this time, a day at most.
     pub fn over(window: Duration) -> Self {
         Self {
             window,
@@ -74,6 +74,7 @@ impl Drain {
             private_end: now + grace.min(bound),
             bound: now + bound,
             streams,
+            private: 0,
             released: 0,
         }
     }
@@ -112,6 +113,8 @@ struct Plan {
     private_end: Instant,
     bound: Instant,
     streams: usize,
+    /// Of these, those that have an end of their own.
+    private: usize,
     /// Ends that have been handed out.
     released: usize,
 }
@@ -148,17 +151,23 @@ impl DrainState {
     /// Begins it, unless it has begun.
     fn begin(hub: &Arc<Hub>, drain: Drain) -> Plan {
         let state = &hub.drain;
+        // The clock is foreign code: outside the lock.
         let now = hub.memory.timer().now();
         let mut held = state.plan.lock();
         if let Some(plan) = *held {
             return plan;
         }
         // Nobody is admitted from here on.
-        state.is_draining.store(true, Ordering::SeqCst);
+        state.is_draining.store(true, Ordering::Release);
+        // Pairs with the fences in `Place`.
+        fence(Ordering::SeqCst);
         let plan = drain.plan(now, hub.subscribers.load(Ordering::SeqCst));
         *held = Some(plan);
         drop(held);
-        Leases::end_private_at(hub, plan.private_end, EndReason::Drained);
+        let private = Leases::end_private_at(hub, plan.private_end, EndReason::Drained);
+        if let Some(plan) = &mut *state.plan.lock() {
+            plan.private = private;
+        }
         Self::tick(hub);
         plan
     }
@@ -166,6 +175,10 @@ impl DrainState {
     /// Hands out the ends that are due, and wakes as many who can take them.
     fn tick(hub: &Arc<Hub>) {
         let state = &hub.drain;
+        // Nobody is left, and nobody is admitted.
+        if hub.subscribers.load(Ordering::SeqCst) == 0 {
+            return;
+        }
         let now = hub.memory.timer().now();
         let mut held = state.plan.lock();
         let Some(plan) = &mut *held else { return };
@@ -184,7 +197,7 @@ impl DrainState {
             clippy::cast_sign_loss,
             clippy::cast_precision_loss
         )]
-        let due = (plan.streams as f64 * share).ceil() as usize;
+        let due = (plan.streams.saturating_sub(plan.private) as f64 * share).ceil() as usize;
         let more = due.saturating_sub(plan.released);
         plan.released += more;
         let next = now + TICK.min(plan.window - elapsed);
@@ -270,7 +283,7 @@ impl Future for Draining {
         this.hub.close();
         Poll::Ready(Drained {
             streams: plan.streams,
-            forced: open,
+            forced: open.min(plan.streams),
             took: now.saturating_duration_since(plan.began),
         })
     }

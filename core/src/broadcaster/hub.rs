@@ -73,13 +73,15 @@ impl Hub {
     /// Admits one more stream, if it may come.
     pub(super) fn admit(hub: &Arc<Self>, admission: Admission) -> Result<Permit, Refused> {
         let answer = admission.when_refused;
-        if hub.is_closing() {
+        // Before the limits: at the cap too it is this that keeps it out.
+        if hub.is_going_away() {
             return Err(hub.refuse(RefusedReason::Closing, answer));
         }
         // From here on a return gives the place back.
         let Some(place) = Place::take(hub) else {
             return Err(hub.refuse(RefusedReason::Full, answer));
         };
+        // Again: a drain that has begun since may not have counted it.
         if hub.drain.is_draining() {
             return Err(hub.refuse(RefusedReason::Closing, answer));
         }
@@ -101,12 +103,7 @@ impl Hub {
         } else {
             None
         };
-        hub.counters.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit {
-            hub: place,
-            lease,
-            reason: EndReason::Left,
-        })
+        Ok(Permit::new(place, lease))
     }
 
     /// A refusal, with a time to come back that is another for each.
@@ -147,6 +144,11 @@ impl Hub {
         self.finish_close();
     }
 
+    /// Whether new subscribers are refused, whatever the limits.
+    pub(super) fn is_going_away(&self) -> bool {
+        self.is_closing() || self.drain.is_draining()
+    }
+
     /// Whether new events and subscribers are refused.
     pub(super) fn is_closing(&self) -> bool {
         self.is_closed() || self.backend.as_ref().is_some_and(|b| b.is_closing())
@@ -181,7 +183,8 @@ impl Hub {
     fn jitter(&self, below: Duration) -> Duration {
         let drawn = self.jittered.fetch_add(1, Ordering::Relaxed);
         let share = self.jitter.hash_one(drawn) % 1_000;
-        below * u32::try_from(share).unwrap_or(0) / 1_000
+        // Divided first: the longest of all times is multiplied too.
+        below / 1_000 * u32::try_from(share).unwrap_or(0)
     }
 
     /// The reconnection time, give or take a half: those who leave together should not come

@@ -4,7 +4,7 @@
 //! Streams that nobody can name and that have no deadline need none: most of ten thousand
 //! spectators.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock, Weak};
@@ -186,8 +186,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` streams in each `time`; all of them at once, if there were none before. At least one
-    /// in a day.
+    /// `count` streams in each `time`, one at least; all of them at once, if there were none before.
+    /// A rate of less than one in a day is one in a day, and one without a time limits nobody.
     pub fn new(count: u32, time: Duration) -> Self {
         let count = count.max(1);
         let interval = (time / count).min(Duration::from_secs(24 * 60 * 60));
@@ -205,7 +205,7 @@ impl Rate {
         self
     }
 
-    /// How many are admitted in each [`new`](Self::new)'s time.
+    /// How many [`new`](Self::new) was told, or one.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
@@ -226,11 +226,14 @@ struct Table {
     /// When the next stream of a key would be in time, were none early: the generic cell rate
     /// algorithm, whose whole state this is.
     rates: HashMap<Arc<str>, Instant>,
-    /// How many of these there were when those that had no effect were last dropped.
+    /// How many of these were left when those that had no effect were last dropped, ...
     rates_kept: usize,
+    /// ... and how often one was counted since.
+    rates_counted: usize,
     deadlines: BTreeMap<(Instant, u64), EndReason>,
-    /// When the timer calls next.
-    called_at: Option<Instant>,
+    /// When the timer will call. Invariant: once at least, before or at the first deadline, unless
+    /// the timer has refused.
+    calls: BTreeSet<Instant>,
 }
 
 struct Entry {
@@ -343,15 +346,17 @@ impl Leases {
         }
     }
 
-    /// Ends every private stream that is still open then.
-    pub(super) fn end_private_at(hub: &Arc<Hub>, at: Instant, reason: EndReason) {
+    /// Ends every private stream that is still open then. How many are open now.
+    pub(super) fn end_private_at(hub: &Arc<Hub>, at: Instant, reason: EndReason) -> usize {
         let mut table = hub.leases.0.lock();
-        for lease in table.private() {
+        let private = table.private();
+        for lease in &private {
             table.set_deadline(lease.serial, at, reason);
         }
         let call = table.next_call();
         drop(table);
         Self::call_at(hub, call);
+        private.len()
     }
 
     /// Every key that has a stream.
@@ -381,23 +386,17 @@ impl Leases {
     fn call_at(hub: &Arc<Hub>, at: Option<Instant>) {
         let Some(at) = at else { return };
         let call = Waker::from(Arc::new(Deadlines(Arc::downgrade(hub), at)));
-        if let Err(Unscheduled(call)) = hub.memory.timer().wake_at(at, call) {
-            // Without a timer the streams end when they next have something to send. The next
-            // lease tries again.
-            drop(call);
-            hub.leases.0.lock().called_at = None;
+        if let Err(Unscheduled(_)) = hub.memory.timer().wake_at(at, call) {
+            // What has expired is withheld without a timer too. The next lease asks for a call again.
+            hub.leases.0.lock().calls.remove(&at);
         }
     }
 
-    /// Ends those whose time has come by the call that was to come `at`.
+    /// Ends those whose time has come: the timer makes the call that was to come `at`.
     fn end_due(hub: &Arc<Hub>, at: Instant) {
         let until = hub.memory.timer().now() + SLACK;
         let mut table = hub.leases.0.lock();
-        if table.called_at != Some(at) {
-            // An earlier one has come since this was asked for, and has asked again.
-            return;
-        }
-        table.called_at = None;
+        table.calls.remove(&at);
         let later = table.deadlines.split_off(&(until, 0));
         let due = std::mem::replace(&mut table.deadlines, later);
         let mut ending = Vec::with_capacity(due.len());
@@ -459,10 +458,10 @@ impl Table {
     /// When the timer is to call, if it does not call as early already.
     fn next_call(&mut self) -> Option<Instant> {
         let (&(at, _), _) = self.deadlines.first_key_value()?;
-        if self.called_at.is_some_and(|called_at| called_at <= at) {
+        if self.calls.first().is_some_and(|call| *call <= at) {
             return None;
         }
-        self.called_at = Some(at);
+        self.calls.insert(at);
         Some(at)
     }
 
@@ -480,11 +479,15 @@ impl Table {
             let in_time = self.rates.entry(Arc::clone(key)).or_insert(now);
             *in_time = (*in_time).max(now) + rate.interval;
         }
-        // Who is not early is as good as new. Looked for at each doubling, so that strangers'
-        // keys neither stay nor cost.
-        if self.rates.len() > 2 * self.rates_kept.max(512) {
+        // Who is not early is as good as new. Looked for once as many have come as were left the
+        // last time, so that strangers' keys neither stay nor cost.
+        self.rates_counted += keys.len();
+        let few = self.rates_kept.max(512);
+        if self.rates_counted > few {
             self.rates.retain(|_, in_time| *in_time > now);
+            self.rates.shrink_to(2 * few);
             self.rates_kept = self.rates.len();
+            self.rates_counted = 0;
         }
     }
 }

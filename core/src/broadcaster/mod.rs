@@ -207,12 +207,12 @@ impl Broadcaster {
         self.hub().leases.end_key(key, EndReason::Disconnected)
     }
 
-    /// Asks again and again who may go on listening: each key that has a stream, every `interval`. A
-    /// key for which `may_listen` says `false` is disconnected.
+    /// Asks again and again who may go on listening: each key that has a stream, every `interval`,
+    /// from every 10 ms to once a day. A key for which `may_listen` says `false` is disconnected.
     ///
-    /// The future is the application's to spawn on its own runtime, and completes when the
-    /// broadcaster is closed. Up to 16 keys are asked for at a time; a round that takes longer than
-    /// the interval is followed by the next at once.
+    /// The future is the application's to spawn on its own runtime. It completes when the broadcaster
+    /// is closed, and does not keep it open. Up to 16 keys are asked for at a time; a round that takes
+    /// longer than the interval is followed by the next at once.
     ///
     /// ```
     /// use std::time::Duration;
@@ -237,7 +237,7 @@ impl Broadcaster {
         C: FnMut(Arc<str>) -> F,
         F: Future<Output = bool>,
     {
-        Authorising::new(self.clone(), interval, may_listen)
+        Authorising::new(Arc::clone(self.hub()), interval, may_listen)
     }
 
     /// The streams that are open and have a key, a deadline or a client of their own, the oldest
@@ -288,8 +288,8 @@ impl Broadcaster {
     }
 
     /// Refuses new events and subscribers, and lets every subscriber's stream end. Closing again
-    /// does nothing. Private streams ([`EventStream`](crate::EventStream)) are their producers'
-    /// to end.
+    /// does nothing. The [private](Self::private) streams that it has admitted end too; others
+    /// ([`EventStream`]) are their producers' to end.
     pub fn close(&self) {
         self.hub().close();
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::admission::Admission;
 use super::hub::Hub;
 use super::Broadcaster;
-use crate::error::{Refused, WhenRefused};
+use crate::error::{Refused, RefusedReason, WhenRefused};
 use crate::response::EventStream;
 
 /// A stream to one client that is not opened yet: see [`Broadcaster::private`].
@@ -38,8 +38,7 @@ impl Private {
 
     /// As [`Subscribe::expires_in`](super::Subscribe::expires_in).
     pub fn expires_in(mut self, time: Duration) -> Self {
-        let now = self.hub.hub().memory.timer().now();
-        self.admission.expires = now.checked_add(time);
+        self.admission.expire_in(self.hub.hub(), time);
         self
     }
 
@@ -53,14 +52,15 @@ impl Private {
     ///
     /// # Errors
     ///
-    /// [`Refused`], if a limit is reached or the broadcaster is closed.
+    /// [`Refused`], if a limit is reached or the broadcaster is closed or drained.
     pub fn open(self) -> Result<EventStream, Refused> {
         let hub = Arc::clone(self.hub.hub());
+        let answer = self.admission.when_refused;
         let permit = Hub::admit(&hub, self.admission)?;
-        if hub.is_closing() {
-            // Closed since: nobody would end it.
-            return Err(hub.refuse(crate::RefusedReason::Closing, None));
+        // Again, now that it can be found: who looked for those to end before that has not ended it.
+        if hub.is_going_away() {
+            return Err(hub.refuse(RefusedReason::Closing, answer));
         }
-        Ok(self.stream.admitted(permit))
+        Ok(self.stream.admitted(permit.opened()))
     }
 }

@@ -64,9 +64,7 @@ impl Subscribe {
     /// Ends the stream after this time, as the rights end that it was admitted with. Nothing is
     /// delivered after it, however much the client has not read yet.
     pub fn expires_in(mut self, time: Duration) -> Self {
-        let now = self.hub.hub().memory.timer().now();
-        // What no clock can count to does not expire.
-        self.admission.expires = now.checked_add(time);
+        self.admission.expire_in(self.hub.hub(), time);
         self
     }
 
@@ -82,7 +80,7 @@ impl Subscribe {
     ///
     /// # Errors
     ///
-    /// [`Refused`], if a limit is reached or the broadcaster is closed.
+    /// [`Refused`], if a limit is reached or the broadcaster is closed or drained.
     pub fn open(self) -> Result<Subscriber, Refused> {
         let hub = Arc::clone(self.hub.hub());
         let answer = self.admission.when_refused;
@@ -94,6 +92,6 @@ impl Subscribe {
             lease.follows(&start.view, start.place);
         }
         Hub::keep_ticking(&hub);
-        Ok(Subscriber::new(permit, start))
+        Ok(Subscriber::new(permit.opened(), start))
     }
 }

@@ -504,6 +504,9 @@ impl Memory {
         let views: Vec<_> = self.log.lock().views().cloned().collect();
         let mut left = limit;
         for view in views {
+            if left == 0 {
+                return;
+            }
             left -= view.waiters().wake_some(left);
         }
     }
