@@ -378,6 +378,22 @@ fn bad_input_is_refused_in_the_same_words(framework: &str) {
         "x",
         Expect::Error(400, "`event` stands twice in the query"),
     );
+    table.post("/tickets?topics=a,,b", "", EMPTY_SEGMENT);
+    table.post("/tickets?topics=%ff", "", QUERY_NOT_UTF_8);
+    let twice = Expect::Error(400, "`client` stands twice in the query");
+    let no_address = Expect::Error(400, "`client` is an IP address");
+    for (query, expect) in [
+        ("", no_address),
+        ("?client", no_address),
+        ("?client=localhost", no_address),
+        ("?client=127.0.0.1:80", no_address),
+        ("?client=%ff", QUERY_NOT_UTF_8),
+        ("?client=::1&client=::1", twice),
+    ] {
+        let target = format!("/streams{query}");
+        let request = Request::new("DELETE", &target);
+        table.row(&format!("DELETE {target}"), &request, expect);
+    }
     table.post("/publish/a", b"\xff\xfe", NOT_UTF_8);
     for target in ["/publish/a", "/echo"] {
         table.post(target, vec![b'x'; (1 << 20) + 1], TOO_LARGE);
