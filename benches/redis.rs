@@ -29,19 +29,25 @@ const PAGE: usize = 800;
 fn main() {
     let server = Server::start();
     for publishers in [1, 64] {
+        let before = server.processor_time();
         let bare_log = bare(&server, publishers, &[]);
+        let bare_spent = server.processor_time() - before;
         for topics in [1, 100] {
             let topics = named(topics);
             let bare_topics = bare(&server, publishers, &topics);
             let history = open(&server, &format!("{publishers}x{}", topics.len()));
+            let before = server.processor_time();
             let (rate, p50, p99) = publish(&history, publishers, &topics);
+            let spent = server.processor_time() - before;
             println!(
                 "{publishers:>2} publishers, {:>3} topics: {rate:.0}/s, p50 {p50:.0?}, \
                  p99 {p99:.0?}; bare loop {bare_log:.0}/s, {:.2}; with topics {bare_topics:.0}/s, \
-                 {:.2}",
+                 {:.2}; the server's processor time per event {:.2?}, in the bare loop {:.2?}",
                 topics.len(),
                 rate / bare_log,
-                rate / bare_topics
+                rate / bare_topics,
+                spent.div_f64(rate * RUN.as_secs_f64()),
+                bare_spent.div_f64(bare_log * RUN.as_secs_f64()),
             );
         }
     }
@@ -166,6 +172,21 @@ impl Server {
             thread::sleep(Duration::from_millis(10));
         }
         server
+    }
+
+    /// What it has used so far. Other work on the machine touches it less than it does the rates.
+    fn processor_time(&self) -> Duration {
+        let client = redis::Client::open(self.url()).expect("a URL");
+        let mut connection = client.get_connection().expect("a connection");
+        let info: String = redis::cmd("INFO")
+            .arg("cpu")
+            .query(&mut connection)
+            .expect("an answer");
+        let of = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name));
+            line.expect("is told").parse().expect("seconds")
+        };
+        Duration::from_secs_f64(of("used_cpu_user:")) + Duration::from_secs_f64(of("used_cpu_sys:"))
     }
 
     fn url(&self) -> String {

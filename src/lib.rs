@@ -41,7 +41,7 @@
 //! | `axum` | [`axum`]: `Sse` and `LastEventId` for axum 0.8 | no |
 //! | `hyper` | [`hyper`]: the same for hyper 1 and all that is built on `http` 1 | no |
 //! | `json` | [`Event::json`] | no |
-//! | `metrics` | [`metrics`](crate::metrics): what a broadcaster does, on the `metrics` facade | no |
+//! | `metrics` | [`metrics`]: what a broadcaster does, on the `metrics` facade | no |
 //! | `redb` | [`redb`]: a history in a directory, which outlives the process, from Rust 1.90 | no |
 //! | `redis` | [`redis`]: a history in Redis Streams, which many processes share, from Rust 1.88 | no |
 //! | `redis-tls` | the same at `rediss://` URLs | no |
@@ -51,6 +51,7 @@
 //! | `stream` | [`stream!`], to write a stream of events as a generator | no |
 //! | `tickets` | [`tickets`]: signed, usable once, for `EventSource`, which cannot send headers | no |
 //! | `tokio` | [`hyper::tokio`]: a listener for hyper on tokio | no |
+//! | `tracing` | what happens, as events of [`tracing`](fanfare_core#tracing) | no |
 //! | `warp` | [`warp`]: `Sse` and `last_event_id` for warp 0.4 | no |
 //!
 //! Features add modules and functions; none changes what another does.

@@ -22,12 +22,20 @@ pub(crate) struct CatchUp {
     asked: LastEventId,
     /// Whether the client has been reading, and so lags if retention overtakes it.
     has_lagged: bool,
-    /// The hole that it has been told of last ends here. A page that ends within it makes the next
-    /// one speak of the same end again.
-    told: Option<EventId>,
+    /// The hole that it has been told of last.
+    told: Option<Hole>,
     read: Option<Arc<Read>>,
     sleeper: Sleeper,
     page: Option<Reading>,
+}
+
+/// A hole that a page has told of. Within it, the cursor goes on only by pages that were read later:
+/// what it was told is gone may still be in one that was read before, or in a window that is behind.
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    end: EventId,
+    /// How many reads had begun when it was told of.
+    reads: u64,
 }
 
 /// A page on its way out. The backend holds it as long as it has room, so that a crowd that stalls
@@ -92,10 +100,12 @@ impl CatchUp {
                 let Reading { last, life, .. } = *page;
                 let (is_empty, leads_on) = (page.pieces == 0, page.leads_on);
                 self.page = None;
-                if let Some(joined) = memory.join(view, last, life) {
-                    return Step::Joined(last, joined);
-                }
                 self.after = last.into();
+                if self.hole().is_none() || !leads_on {
+                    if let Some(joined) = memory.join(view, last, life) {
+                        return Step::Joined(last, joined);
+                    }
+                }
                 if !leads_on {
                     // The window is not yet where the backend is: nothing to read, nothing to join.
                     let backend = &self.backend;
@@ -105,6 +115,7 @@ impl CatchUp {
                     return Step::More;
                 }
             }
+            let hole = self.hole();
             let backend = &self.backend;
             let read = self
                 .read
@@ -112,6 +123,11 @@ impl CatchUp {
             let Poll::Ready(found) = backend.poll(read, &mut self.sleeper, cx) else {
                 return Step::Waiting;
             };
+            if hole.is_some_and(|hole| found.number <= hole.reads) {
+                self.backend.forget(read);
+                self.leave();
+                continue;
+            }
             self.leave();
             self.page = Some(Reading {
                 found: Arc::downgrade(&found),
@@ -121,9 +137,13 @@ impl CatchUp {
                 life: found.life,
                 leads_on: found.leads_on,
             });
-            let is_news = |gap: &&Gap| self.told != Some(gap.to);
+            // A page that ends within a hole makes the next one speak of the same end again.
+            let is_news = |gap: &&Gap| !self.told.is_some_and(|hole| hole.end == gap.to);
             if let Some(gap) = found.page.gap.as_ref().filter(is_news) {
-                self.told = Some(gap.to);
+                self.told = Some(Hole {
+                    end: gap.to,
+                    reads: found.begun_by_then,
+                });
                 return Step::Gap(self.as_asked(gap));
             }
             if !found.pieces().is_empty() {
@@ -131,6 +151,12 @@ impl CatchUp {
                 return self.piece(&found);
             }
         }
+    }
+
+    /// The hole that it is in, if it has been told of one that ends further on.
+    fn hole(&self) -> Option<Hole> {
+        let after = self.after.id();
+        self.told.filter(|hole| after < Some(hole.end))
     }
 
     /// The next piece of the page.

@@ -74,6 +74,30 @@
 //!   one stream.
 //! - Line breaks in data all come back as LF: the wire cannot tell them apart.
 //!
+//! # Tracing
+//!
+//! With the feature `tracing`, these are told to the application's subscriber, each with a target of
+//! its own; like the names of functions, they are an interface:
+//!
+//! | target | level | message | fields |
+//! |---|---|---|---|
+//! | `fanfare::stream` | DEBUG | `opened` | |
+//! | `fanfare::stream` | DEBUG | `ended` | `reason`, the word of an [`EndReason`](broadcaster::EndReason) |
+//! | `fanfare::stream` | DEBUG | `refused` | `reason`, of a [`RefusedReason`]; `retry_after_seconds` |
+//! | `fanfare::stream` | DEBUG | `lagging` | `at`, the id it has |
+//! | `fanfare::stream` | DEBUG | `gap` | `reason`, of a [`GapReason`]; `to`, the id it ends at |
+//! | `fanfare::publish` | TRACE | `published` | `topic`, `id` |
+//! | `fanfare::publish` | DEBUG | `not published` | `error` |
+//! | `fanfare::backend` | WARN | `unavailable` | `error`; once, until it is available |
+//! | `fanfare::backend` | INFO | `available` | |
+//! | `fanfare::backend` | DEBUG | `read failed` | `error`, `tries` |
+//! | `fanfare::drain` | INFO | `begun` | `streams`, `window_seconds` |
+//! | `fanfare::drain` | INFO | `progress`, up to ten times | `streams`, `open` |
+//! | `fanfare::drain` | INFO | `over` | `streams`, `forced`, `took_seconds` |
+//!
+//! A delivery tells nothing. The keys of streams, the ids that clients send and the data of events are
+//! never told, and topics at TRACE only: they may say who somebody is.
+//!
 //! # Features
 //!
 //! | name | what | default |
@@ -81,6 +105,7 @@
 //! | `conformance` | `history::conformance`, the checks that a [`History`] of your own has to pass | no |
 //! | `json` | `Event::json` | no |
 //! | `http` | [`response::Answer`] and [`LastEventId`] as the types of `http` and `http-body` | no |
+//! | `tracing` | what happens to streams, publishes, backends and drains, as [events](#tracing) | no |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -106,6 +131,7 @@ pub mod response;
 mod decode;
 mod error;
 mod sync;
+mod trace;
 pub mod timer;
 
 pub use broadcaster::{Broadcaster, Subscribe, TopicSource};

@@ -16,6 +16,7 @@ use crate::history::{Batch, Fill, Joined, Start, View};
 use crate::id::EventId;
 use crate::keep_alive::Liveness;
 use crate::sync::Ordering;
+use crate::trace;
 use crate::wait::{Marked, Sleeper};
 
 /// One client's cursor in the log: a stream of encoded bytes that are shared with every other
@@ -188,6 +189,7 @@ impl Subscriber {
     fn tell(&mut self, gap: &Gap) -> Next {
         let hub = &self.permit.hub;
         hub.counters.gaps.add(gap.reason);
+        trace::gap(gap);
         let bytes = gap.to_event(hub.settings.gap_name.clone()).encode();
         self.send(bytes)
     }
@@ -290,19 +292,18 @@ impl Subscriber {
     fn lag(&mut self, cx: &mut Context<'_>) -> Option<Next> {
         let hub = &self.permit.hub;
         let policy = hub.settings.lag;
-        if let Some(backend) = &hub.backend {
-            if self.place == 0 {
-                // Opened before the backend had said where its log stands: from there on.
-                let (place, at) = hub.memory.base();
-                (self.place, self.at) = (place, self.at.max(at));
-                return None;
-            }
-            if policy == LagPolicy::Resume {
-                // The backend may have what the window has let go.
-                let catch_up = CatchUp::new(Arc::clone(backend), self.at.into(), true);
-                self.outside = Some(Box::new(Outside::Behind(catch_up)));
-                return self.come_in(cx);
-            }
+        if hub.backend.is_some() && self.place == 0 {
+            // Opened before the backend had said where its log stands: from there on.
+            let (place, at) = hub.memory.base();
+            (self.place, self.at) = (place, self.at.max(at));
+            return None;
+        }
+        trace::lagging(self.at);
+        if let (Some(backend), LagPolicy::Resume) = (&hub.backend, policy) {
+            // The backend may have what the window has let go.
+            let catch_up = CatchUp::new(Arc::clone(backend), self.at.into(), true);
+            self.outside = Some(Box::new(Outside::Behind(catch_up)));
+            return self.come_in(cx);
         }
         let from = self.at.to_string();
         let (told, to) = match policy {

@@ -193,9 +193,12 @@ impl Waiters {
                 if woken == limit {
                     return woken;
                 }
-                // The plain load spares the bus a write for everyone who is awake anyway.
-                if slot.asleep.load(Ordering::Relaxed) && slot.asleep.swap(false, Ordering::AcqRel)
-                {
+                // The plain load spares the bus a write for everyone who is awake anyway. Whoever comes
+                // second writes nothing, which would be one more word to set against the next mark.
+                let is_asleep = slot.asleep.load(Ordering::Relaxed);
+                let (done, not) = (Ordering::AcqRel, Ordering::Relaxed);
+                let was_asleep = || slot.asleep.compare_exchange(true, false, done, not).is_ok();
+                if is_asleep && was_asleep() {
                     // A panic is reported by the hook and ends here: neither the publisher nor
                     // the others who sleep are at fault.
                     let _ = catch_unwind(AssertUnwindSafe(|| slot.waker.wake_by_ref()));

@@ -439,6 +439,56 @@ fn who_is_overtaken_on_its_way_is_told_from_where_it_is() {
     assert_eq!(from, Some(id(2).to_string()));
 }
 
+/// The window is behind: it still has what the history has let go of.
+#[test]
+fn a_gap_that_was_told_is_not_delivered_by_a_window_that_lags() {
+    let script = Script::new(|after| {
+        let gap = Some(Gap::new(GapReason::Expired, after.as_str(), id(95)));
+        match after.id().expect("an id").minor {
+            1 => Page::new(gap, vec![record("a", id(92))], id(92)),
+            92 => Page::new(gap, vec![record("a", id(96))], id(96)),
+            _ => nothing_after(after),
+        }
+    });
+    let hub = started(builder(&script), &script, id(90));
+    script.brings((91..=98).map(|minor| ("a", id(minor))));
+    wait_until_at(&hub, id(98));
+    let mut client = Client::open(hub.subscribe("a").after(id(1)));
+    assert_eq!(brief(&client.drain()), "gap:expired>95 #92 #96 #97 #98");
+}
+
+/// A page is kept that was read before the history let go of what is in it.
+#[test]
+fn a_gap_that_was_told_is_not_delivered_by_a_page_that_was_read_before() {
+    let is_evicted = Arc::new(AtomicBool::new(false));
+    let evicted = Arc::clone(&is_evicted);
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    let script = Script::new(move |after| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let is_evicted = evicted.load(Ordering::SeqCst);
+        let gap = is_evicted.then(|| Gap::new(GapReason::Expired, after.as_str(), id(95)));
+        let left = if is_evicted { 96..=96 } else { 93..=96 };
+        match after.id().expect("an id").minor {
+            1 => Page::new(gap, vec![record("a", id(92))], id(92)),
+            92 => Page::new(gap, left.map(|n| record("a", id(n))).collect(), id(96)),
+            _ => Page::new(None, vec![], id(100)),
+        }
+    });
+    let hub = started(builder(&script), &script, id(100));
+    let open = |at| Client::open(hub.subscribe("a").after(id(at)));
+    assert_eq!(brief(&open(92).drain()), "#93 #94 #95 #96");
+    is_evicted.store(true, Ordering::SeqCst);
+    assert_eq!(brief(&open(1).drain()), "gap:expired>95 #92 #96");
+    let read = reads.load(Ordering::SeqCst);
+    // The page is read anew once, whoever comes.
+    for _ in 0..3 {
+        assert_eq!(brief(&open(1).drain()), "gap:expired>95 #92 #96");
+    }
+    let more = reads.load(Ordering::SeqCst) - read;
+    assert!(more <= 3, "{more} reads, of the end of the log");
+}
+
 /// Several threads wait for the same reads, which call at any time, and some leave: whoever stays is
 /// woken. Nobody here polls without having been called.
 #[test]

@@ -10,9 +10,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use fanfare_core::broadcaster::Drain;
-use fanfare_core::{Broadcaster, Event, KeepAlive, PublishError, Subscriber};
+use fanfare_core::history::{Append, BoxFuture, BoxStream, History, HistoryError, Page, TailItem};
+use fanfare_core::{
+    Broadcaster, Event, EventId, KeepAlive, LastEventId, PublishError, Record, Subscriber, Topic,
+    Topics,
+};
 use futures_core::Stream;
-use loom::sync::Notify;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::{Mutex, Notify};
 use loom::thread;
 
 /// Explores every interleaving with at most this many preemptions: the bugs that are there show
@@ -20,8 +25,12 @@ use loom::thread;
 const PREEMPTIONS: usize = 3;
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
+    model_with(PREEMPTIONS, f);
+}
+
+fn model_with(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.preemption_bound = Some(preemptions);
     builder.check(f);
 }
 
@@ -314,5 +323,142 @@ fn a_drain_against_an_admission() {
         let admitted = coming.join().expect("no panic");
         assert!(drained.streams >= admitted, "it is waited for");
         assert_eq!(drained.forced, 0);
+    });
+}
+
+/// A backend with one page, which is there when the engine says so.
+#[derive(Debug, Default)]
+struct Engine {
+    has_answered: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    /// Whether a read calls for its next poll while it is polled, as a runtime's futures do.
+    gives_way: bool,
+}
+
+impl Engine {
+    /// Whoever was polled last is called.
+    fn answer(&self) {
+        self.has_answered.store(true, Ordering::SeqCst);
+        let waker = self.waker.lock().expect("not poisoned").take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// What the broadcaster is given; the engine's threads have it too.
+#[derive(Debug)]
+struct Behind(Arc<Engine>);
+
+struct Reading {
+    engine: Arc<Engine>,
+    has_given_way: bool,
+}
+
+impl Future for Reading {
+    type Output = Result<Page, HistoryError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.engine.gives_way && !self.has_given_way {
+            self.has_given_way = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        *self.engine.waker.lock().expect("not poisoned") = Some(cx.waker().clone());
+        if !self.engine.has_answered.load(Ordering::SeqCst) {
+            return Poll::Pending;
+        }
+        let (topic, id) = (Topic::from_static("t"), EventId::new(1, 2));
+        let append = Append::new(topic.clone(), &Event::data("found"));
+        let record = Record::from_block(id, topic, append.block());
+        Poll::Ready(Ok(Page::new(None, vec![record], id)))
+    }
+}
+
+impl History for Behind {
+    fn append(&self, _: Append) -> BoxFuture<'_, Result<EventId, HistoryError>> {
+        Box::pin(async { Err(HistoryError::Closed) })
+    }
+
+    fn replay<'a>(
+        &'a self,
+        _: &'a Topics,
+        _: &'a LastEventId,
+        _: usize,
+    ) -> BoxFuture<'a, Result<Page, HistoryError>> {
+        Box::pin(Reading {
+            engine: Arc::clone(&self.0),
+            has_given_way: false,
+        })
+    }
+
+    fn tail(&self, _: Option<EventId>) -> BoxStream<'_, TailItem> {
+        struct Nothing;
+        impl Stream for Nothing {
+            type Item = TailItem;
+            fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<TailItem>> {
+                Poll::Pending
+            }
+        }
+        Box::pin(Nothing)
+    }
+}
+
+/// Two clients that ask for the same page; the broadcaster lives as long as they do.
+fn two_who_return(engine: &Arc<Engine>) -> (Broadcaster, [Subscriber; 2]) {
+    let builder = Broadcaster::builder()
+        .keep_alive(KeepAlive::off())
+        .retry(None);
+    let hub = builder.backend(Behind(Arc::clone(engine))).build();
+    let clients = [(); 2].map(|()| {
+        let after = hub.subscribe("t").after(EventId::new(1, 1));
+        let mut subscriber = after.open().expect("open");
+        assert_eq!(block_on(next(&mut subscriber)).expect("the opening"), ":\n");
+        subscriber
+    });
+    (hub, clients)
+}
+
+#[test]
+fn a_shared_read_against_its_answer() {
+    for gives_way in [false, true] {
+        // With three it takes minutes.
+        model_with(2, move || {
+            let engine = Arc::new(Engine {
+                gives_way,
+                ..Engine::default()
+            });
+            let (_hub, [mut one, mut other]) = two_who_return(&engine);
+            let reader = thread::spawn(move || assert_eq!(read(&mut other, 1), ["found"]));
+            let answers = thread::spawn(move || engine.answer());
+            assert_eq!(read(&mut one, 1), ["found"]);
+            reader.join().expect("no panic");
+            answers.join().expect("no panic");
+        });
+    }
+}
+
+/// Who leaves has perhaps been the one that polled the read last.
+#[test]
+fn a_shared_read_against_one_who_leaves() {
+    model_with(2, || {
+        let engine = Arc::new(Engine::default());
+        let (_hub, [mut one, mut other]) = two_who_return(&engine);
+        let leaver = thread::spawn(move || {
+            struct Once<'a>(&'a mut Subscriber);
+            impl Future for Once<'_> {
+                type Output = ();
+                fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+                    let _ = Pin::new(&mut *self.0).poll_next(cx);
+                    Poll::Ready(())
+                }
+            }
+            block_on(Once(&mut other));
+            drop(other);
+        });
+        let answers = thread::spawn(move || engine.answer());
+        assert_eq!(read(&mut one, 1), ["found"]);
+        leaver.join().expect("no panic");
+        answers.join().expect("no panic");
     });
 }

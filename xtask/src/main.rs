@@ -6,7 +6,6 @@ mod bench;
 mod ci;
 mod contract;
 mod demo;
-mod redis;
 mod results;
 mod run;
 mod test;

@@ -9,6 +9,7 @@ use super::hub::Hub;
 use super::lease::Lease;
 use crate::error::WhenRefused;
 use crate::sync::{fence, Ordering};
+use crate::trace;
 
 /// What a stream is admitted with.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,7 @@ impl Permit {
     pub(super) fn opened(mut self) -> Self {
         self.is_open = true;
         self.hub.counters.opened.fetch_add(1, Ordering::Relaxed);
+        trace::opened();
         self
     }
 
@@ -74,6 +76,7 @@ impl Drop for Permit {
         }
         if self.is_open {
             self.hub.counters.ended.add(self.reason);
+            trace::ended(self.reason);
         }
     }
 }

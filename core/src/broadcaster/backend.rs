@@ -21,6 +21,7 @@ use crate::record::Record;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::Timer;
 use crate::topic::Topics;
+use crate::trace;
 use crate::wait::{Sleeper, Waiters};
 
 /// The most records that are read at once.
@@ -82,6 +83,10 @@ pub(crate) struct Found {
     pub(crate) life: u64,
     /// Whether its end is another place than it was asked for.
     pub(crate) leads_on: bool,
+    /// Which of all reads it was, ...
+    pub(crate) number: u64,
+    /// ... and how many had begun when it was done: those after them saw what it saw, or newer.
+    pub(crate) begun_by_then: u64,
     pieces: OnceLock<Vec<Piece>>,
 }
 
@@ -96,7 +101,7 @@ pub(crate) struct Piece {
 
 /// A backend at work on a page.
 struct Reading {
-    page: BoxFuture<'static, Result<Page, HistoryError>>,
+    page: BoxFuture<'static, Result<(Page, u64), HistoryError>>,
     /// Since its first poll: it is made under a lock, where no clock of others is asked.
     began: Option<Instant>,
 }
@@ -199,12 +204,24 @@ impl Backend {
         drop(unused);
     }
 
+    /// Lets go of a page that is too old for one who asked for it: whoever asks next reads it anew.
+    pub(crate) fn forget(&self, read: &Arc<Read>) {
+        let mut reads = self.reads.lock();
+        let known = reads.by_request.get(&read.request);
+        if known.is_some_and(|known| Arc::ptr_eq(known, read)) {
+            reads.forget(&read.request);
+        }
+    }
+
     fn begin(&self, request: &Request) -> Reading {
         let history = Arc::clone(&self.history);
         let Request { topics, after, .. } = request.clone();
-        self.reads_begun.fetch_add(1, Ordering::Relaxed);
+        let number = self.reads_begun.fetch_add(1, Ordering::SeqCst) + 1;
         Reading {
-            page: Box::pin(async move { history.replay(&topics, &after, PAGE_RECORDS).await }),
+            page: Box::pin(async move {
+                let page = history.replay(&topics, &after, PAGE_RECORDS).await?;
+                Ok((page, number))
+            }),
             began: None,
         }
     }
@@ -267,10 +284,12 @@ impl Backend {
                 *read.state.lock() = State::Running(reading, tries);
                 None
             }
-            Ok(Poll::Ready(Ok(page))) => {
+            Ok(Poll::Ready(Ok((page, number)))) => {
                 let records = page.records.len() as u64;
                 self.records_read.fetch_add(records, Ordering::Relaxed);
-                let found = Arc::new(Found::new(page, &read.request));
+                let begun_by_then = self.reads_begun.load(Ordering::SeqCst);
+                let found = Found::new(page, &read.request, number, begun_by_then);
+                let found = Arc::new(found);
                 self.keep_or_forget(read, &found);
                 *read.state.lock() = State::Done(Arc::clone(&found));
                 read.waiters.wake_all();
@@ -286,6 +305,7 @@ impl Backend {
 
     fn fail(&self, read: &Arc<Read>, tries: u32, error: HistoryError) -> Poll<Arc<Found>> {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        trace::read_failed(&error, tries);
         let pause = PAUSES.0.saturating_mul(1 << tries.min(16)).min(PAUSES.1);
         let until = self.timer.now() + pause;
         *read.state.lock() = State::Failed(tries + 1, until, Some(Arc::new(error)));
@@ -477,12 +497,14 @@ impl Request {
 }
 
 impl Found {
-    fn new(page: Page, request: &Request) -> Self {
+    fn new(page: Page, request: &Request, number: u64, begun_by_then: u64) -> Self {
         let (from, to) = (request.after.id(), Some(page.last));
         Self {
             life: request.life,
             // Only with a gap may it be an earlier place.
             leads_on: from < to || (page.gap.is_some() && from != to),
+            number,
+            begun_by_then,
             page,
             pieces: OnceLock::new(),
         }

@@ -15,6 +15,7 @@ use super::lease::Leases;
 use super::Broadcaster;
 use crate::sync::{fence, AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::timer::Unscheduled;
+use crate::trace;
 use crate::wait::Sleeper;
 
 /// How a broadcaster is drained: see [`Broadcaster::drain`].
@@ -164,6 +165,7 @@ impl DrainState {
         let plan = drain.plan(now, hub.subscribers.load(Ordering::SeqCst));
         *held = Some(plan);
         drop(held);
+        trace::drain_begun(plan.streams, plan.window);
         let private = Leases::end_private_at(hub, plan.private_end, EndReason::Drained);
         if let Some(plan) = &mut *state.plan.lock() {
             plan.private = private;
@@ -199,9 +201,15 @@ impl DrainState {
         )]
         let due = (plan.streams.saturating_sub(plan.private) as f64 * share).ceil() as usize;
         let more = due.saturating_sub(plan.released);
+        let streams = plan.streams;
+        let tenth = |released: usize| released * 10 / streams.max(1);
+        let is_next_tenth = tenth(plan.released + more) > tenth(plan.released);
         plan.released += more;
         let next = now + TICK.min(plan.window - elapsed);
         drop(held);
+        if is_next_tenth {
+            trace::drain_progress(streams, hub.subscribers.load(Ordering::SeqCst));
+        }
         // Ends that nobody took, since who was woken is not read any more, are offered again.
         let ends = state.ends.fetch_add(more, Ordering::SeqCst) + more;
         hub.memory.wake_some(ends);
@@ -281,11 +289,13 @@ impl Future for Draining {
             hub.give_up_on_the_rest();
         }
         this.hub.close();
-        Poll::Ready(Drained {
+        let drained = Drained {
             streams: plan.streams,
             forced: open.min(plan.streams),
             took: now.saturating_duration_since(plan.began),
-        })
+        };
+        trace::drain_over(&drained);
+        Poll::Ready(drained)
     }
 }
 

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::backend::Backend;
 use super::hub::Hub;
-use crate::history::{BoxStream, TailItem};
+use crate::history::{BoxStream, HistoryError, TailItem};
 use crate::id::EventId;
 use crate::record::Record;
 use crate::sync::Ordering;
+use crate::trace;
 
 /// How many records are fed under one lock.
 const FEED: usize = 256;
@@ -28,6 +29,10 @@ const REOPEN: Duration = Duration::from_secs(1);
 /// If the system refuses a thread, the broadcaster is there and never ready, as if its engine was
 /// away.
 pub(super) fn start(hub: &Arc<Hub>, backend: &Arc<Backend>) {
+    if cfg!(loom) {
+        // A model has its own threads, and its log no tail.
+        return;
+    }
     let (weak, of_thread) = (Arc::downgrade(hub), Arc::clone(backend));
     // Held until the thread is noted, which it is before it can be forgotten.
     let mut feeder = backend.feeder.lock();
@@ -38,6 +43,7 @@ pub(super) fn start(hub: &Arc<Hub>, backend: &Arc<Backend>) {
                 hub: weak,
                 backend: of_thread,
                 closing_since: None,
+                was_ready: None,
             }
             .run();
         });
@@ -51,6 +57,8 @@ struct Feeder {
     hub: Weak<Hub>,
     backend: Arc<Backend>,
     closing_since: Option<Instant>,
+    /// Whether the tail was being read when that was last noted.
+    was_ready: Option<bool>,
 }
 
 /// Whether to go on.
@@ -74,7 +82,7 @@ impl Feeder {
             if stop {
                 self.backend.is_ready.store(false, Ordering::Release);
             } else {
-                self.interrupted();
+                self.interrupted(&HistoryError::Unavailable("its tail has ended".into()));
             }
             if stop || self.rest(Some(REOPEN)) == Then::Stop {
                 break;
@@ -117,7 +125,7 @@ impl Feeder {
             match item {
                 None | Some(Poll::Ready(Some(TailItem::Record(_)))) => {}
                 Some(Poll::Ready(Some(TailItem::Start(id)))) => self.restart(&hub, id),
-                Some(Poll::Ready(Some(TailItem::Interrupted(_)))) => self.interrupted(),
+                Some(Poll::Ready(Some(TailItem::Interrupted(error)))) => self.interrupted(&error),
                 Some(Poll::Ready(Some(TailItem::Resumed))) => self.resumed(),
                 Some(Poll::Ready(None)) => return Then::GoOn,
                 Some(Poll::Pending) => {
@@ -136,7 +144,7 @@ impl Feeder {
         }
     }
 
-    fn restart(&self, hub: &Hub, id: EventId) {
+    fn restart(&mut self, hub: &Hub, id: EventId) {
         // A tail that was opened again goes on where the last one stopped.
         if !hub.memory.has_begun() || id != hub.memory.last() {
             self.backend.restart(&hub.memory, id);
@@ -144,14 +152,21 @@ impl Feeder {
         self.resumed();
     }
 
-    fn interrupted(&self) {
+    fn interrupted(&mut self, error: &HistoryError) {
         self.backend.is_ready.store(false, Ordering::Release);
-        self.backend.note_interruption();
+        // Once, however often it is tried to go on.
+        if self.was_ready.replace(false) != Some(false) {
+            self.backend.note_interruption();
+            trace::unavailable(error);
+        }
     }
 
-    fn resumed(&self) {
+    fn resumed(&mut self) {
         self.backend.is_ready.store(true, Ordering::Release);
         self.backend.renew();
+        if self.was_ready.replace(true) != Some(true) {
+            trace::available();
+        }
     }
 
     /// Sleeps until somebody calls, or for so long.

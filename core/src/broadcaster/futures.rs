@@ -19,6 +19,7 @@ use crate::history::{Append, BoxFuture, HistoryError, Page};
 use crate::id::{EventId, LastEventId};
 use crate::sync::Ordering;
 use crate::topic::{Topic, Topics};
+use crate::trace;
 use crate::wait::Sleeper;
 
 /// The future of [`Broadcaster::publish`].
@@ -37,6 +38,7 @@ enum Publishing {
 
 /// A backend at work on an event.
 struct Appending {
+    topic: Topic,
     id: BoxFuture<'static, Result<EventId, HistoryError>>,
     began: Instant,
     /// In which life of its log.
@@ -73,13 +75,14 @@ impl Publish {
             return Err(PublishError::Closed);
         }
         self.hub.check_size(event)?;
-        let mut append = Append::new(topic, event);
+        let mut append = Append::new(topic.clone(), event);
         if let Some(key) = self.key.take() {
             append = append.key(key);
         }
         let memory = &self.hub.hub().memory;
         let history = Arc::clone(&backend.history);
         Ok(Appending {
+            topic,
             began: memory.timer().now(),
             life: memory.life(),
             id: Box::pin(async move { history.append(append).await }),
@@ -100,7 +103,9 @@ impl Future for Publish {
                     return Poll::Ready(this.hub.publish_now(&topic, key, &event));
                 }
                 (Publishing::Next(topic, event), Some(backend)) => {
-                    this.state = Publishing::Appending(this.append(backend, topic, &event)?);
+                    let appending = this.append(backend, topic, &event);
+                    let appending = appending.inspect_err(trace::not_published)?;
+                    this.state = Publishing::Appending(appending);
                 }
                 (Publishing::Appending(mut appending), Some(backend)) => {
                     let Poll::Ready(appended) = appending.id.as_mut().poll(cx) else {
@@ -108,9 +113,11 @@ impl Future for Publish {
                         return Poll::Pending;
                     };
                     backend.note_append(appending.began, appended.is_err());
-                    let id = appended?;
+                    let appended = appended.map_err(PublishError::from);
+                    let id = appended.inspect_err(trace::not_published)?;
                     let memory = &this.hub.hub().memory;
                     backend.note_published(id, || memory.life() == appending.life);
+                    trace::published(&appending.topic, id);
                     return Poll::Ready(Ok(id));
                 }
                 // Polled again after it was ready, which no executor does.

@@ -19,6 +19,7 @@ use crate::error::{Refused, RefusedReason, WhenRefused};
 use crate::event::Event;
 use crate::history::Memory;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::trace;
 use crate::wait::Waiters;
 
 /// What all handles share.
@@ -124,9 +125,11 @@ impl Hub {
         if answer == WhenRefused::Status && self.drain.is_draining() {
             answer = WhenRefused::Soft;
         }
+        let retry_after = at_least + self.jittered_retry();
+        trace::refused(reason, retry_after);
         Refused {
             reason,
-            retry_after: at_least + self.jittered_retry(),
+            retry_after,
             answer,
         }
     }

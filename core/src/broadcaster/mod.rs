@@ -29,6 +29,7 @@ use crate::record::Draft;
 use crate::response::EventStream;
 use crate::sync::Ordering;
 use crate::topic::{Topic, Topics};
+use crate::trace;
 use crate::wait::Sleeper;
 
 pub use self::authorise::Authorising;
@@ -173,10 +174,14 @@ impl Broadcaster {
         key: Option<&str>,
         event: &Event,
     ) -> Result<EventId, PublishError> {
-        self.check_size(event)?;
-        let draft = Draft::new(event);
-        let id = self.hub().memory.append_draft(topic, key, draft)?;
+        let append = || {
+            self.check_size(event)?;
+            let draft = Draft::new(event);
+            Ok(self.hub().memory.append_draft(topic, key, draft)?)
+        };
+        let id = append().inspect_err(trace::not_published)?;
         Hub::keep_sweeping(self.hub());
+        trace::published(topic, id);
         Ok(id)
     }
 

@@ -1,28 +1,26 @@
 //! Where the demos of a run keep their history: the same contract holds wherever that is.
 
 use std::env;
-use std::process;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
-/// What chooses it: `memory`, which it is unless somebody says otherwise; `directory`, a new one for
-/// each demo; or the URL of a Redis, in which each demo has a stream of its own.
+use crate::Redis;
+
+/// What chooses it: `memory`, which it is unless somebody says otherwise; or for each demo a new
+/// `directory`, or a `redis` of its own.
 const VARIABLE: &str = "FANFARE_HISTORY";
 
 /// Where one demo keeps its history, if not in memory.
 #[derive(Debug)]
 pub(crate) enum History {
     Directory(TempDir),
-    Redis { url: String, stream: String },
+    Redis(Redis),
 }
 
 impl History {
     /// A new one of the kind that this run is about.
     #[track_caller]
     pub(crate) fn chosen() -> Option<Self> {
-        static STREAMS: AtomicUsize = AtomicUsize::new(0);
-
         let chosen = env::var(VARIABLE).unwrap_or_else(|_| "memory".to_owned());
         match chosen.as_str() {
             "memory" => None,
@@ -30,14 +28,8 @@ impl History {
                 let directory = TempDir::new().expect("a temporary directory can be made");
                 Some(Self::Directory(directory))
             }
-            url if url.starts_with("redis") => {
-                let number = STREAMS.fetch_add(1, Ordering::Relaxed);
-                Some(Self::Redis {
-                    url: url.to_owned(),
-                    stream: format!("contract-{}-{number}", process::id()),
-                })
-            }
-            other => panic!("{VARIABLE} is `{other}`, and not memory, directory or redis://..."),
+            "redis" => Some(Self::Redis(Redis::start())),
+            other => panic!("{VARIABLE} is `{other}`, and not memory, directory or redis"),
         }
     }
 
@@ -50,9 +42,7 @@ impl History {
                     directory.path().display().to_string(),
                 ]
             }
-            Self::Redis { url, stream } => ["--redis", url, "--stream", stream]
-                .map(str::to_owned)
-                .to_vec(),
+            Self::Redis(redis) => vec!["--redis".to_owned(), redis.url()],
         }
     }
 }

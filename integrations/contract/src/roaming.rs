@@ -284,16 +284,11 @@ impl Log {
         miss(&expected[next..], told_up_to, &format!("after {last}"))?;
         account.events = expected.len() - missed.len();
         account.missed = missed;
-        // Something in a gap is missing. It need not be the last: a server that still had that, in its
-        // window or in a page that it had read before, may have sent it all the same.
-        let is_needless = |gap: &&&Gap| {
-            let from = Place::of(&gap.from);
-            let is_in_it = |place: &Place| *place > from && *place <= gap.to;
-            !account.missed.iter().any(is_in_it)
-        };
+        // A gap ends at the last that is missing, and so at one that is. Who moved meanwhile may have been
+        // sent it all the same, by a server that still had it.
         account.needless = passed
             .iter()
-            .filter(is_needless)
+            .filter(|gap| account.missed.binary_search(&gap.to).is_err())
             .map(|gap| format!("{gap:?}"))
             .collect();
         Ok(account)
@@ -311,7 +306,7 @@ pub struct Account {
     pub reasons: BTreeSet<String>,
     /// What it was not sent, in order; each within a gap.
     pub missed: Vec<Place>,
-    /// The gaps in which is nothing that it was not sent.
+    /// The gaps that do not end with something that it was not sent.
     pub needless: Vec<String>,
 }
 

@@ -68,6 +68,8 @@
 //! - `fanfare_lag` and `fanfare_backend_latency_seconds` are rounded up to a power of four, which are
 //!   [`LAG_BUCKETS`] and [`LATENCY_BUCKETS`]. Give these to your exporter, as above: that of Prometheus
 //!   otherwise shows quantiles, which nobody can add up over processes.
+//!
+//! The repository has a dashboard for Grafana that shows each of them: `docs/grafana-dashboard.json`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -16,18 +16,12 @@ use crate::RedisHistory;
 pub struct Builder {
     url: String,
     stream: String,
-    limits: Limits,
+    retention: Retention,
+    max_topics: usize,
     connect_timeout: Duration,
     response_timeout: Duration,
     #[cfg(feature = "tls")]
     root_certificates: Option<Vec<u8>>,
-}
-
-/// What is retained of a topic, and how many there may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) retention: Retention,
-    pub(crate) topics: usize,
 }
 
 impl Builder {
@@ -35,10 +29,8 @@ impl Builder {
         Self {
             url,
             stream: "fanfare".to_owned(),
-            limits: Limits {
-                retention: Retention::new(),
-                topics: 100_000,
-            },
+            retention: Retention::new(),
+            max_topics: 100_000,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(5),
             #[cfg(feature = "tls")]
@@ -56,14 +48,14 @@ impl Builder {
     /// How much of each topic is retained; [`Retention::new`] if not said. Processes that share a log
     /// name the same: each keeps to its own when it appends.
     pub fn retention(mut self, retention: impl Into<Retention>) -> Self {
-        self.limits.retention = retention.into();
+        self.retention = retention.into();
         self
     }
 
     /// The most topics that may have records at once; 100,000 if not said. A topic is forgotten when
     /// age has evicted its last record and another needs the room.
     pub fn max_topics(mut self, topics: usize) -> Self {
-        self.limits.topics = topics;
+        self.max_topics = topics;
         self
     }
 
@@ -96,7 +88,7 @@ impl Builder {
     ///
     /// [`OpenError`] says what no server could mend.
     pub fn build(self) -> Result<RedisHistory, OpenError> {
-        RedisHistory::start(self.connector()?, self.limits).map_err(OpenError::Io)
+        RedisHistory::start(self.connector()?, self.max_topics).map_err(OpenError::Io)
     }
 
     /// The uses of tickets instead, on the same server and under the same name. It starts a thread, and
@@ -118,7 +110,12 @@ impl Builder {
         }
         let client = self.client()?;
         let timeouts = (self.connect_timeout, self.response_timeout);
-        Ok(Connector::new(client, &self.stream, timeouts))
+        Ok(Connector::new(
+            client,
+            &self.stream,
+            self.retention,
+            timeouts,
+        ))
     }
 
     fn client(&self) -> Result<Client, OpenError> {
@@ -165,7 +162,8 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("stream", &self.stream)
-            .field("limits", &self.limits)
+            .field("retention", &self.retention)
+            .field("max_topics", &self.max_topics)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .finish_non_exhaustive()

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fanfare_core::history::Retention;
 use fanfare_core::EventId;
 use redis::{Client, Cmd, Connection, ConnectionAddr, ConnectionLike, IntoConnectionInfo, Value};
 
@@ -17,19 +18,20 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// trusted to it.
 const QUIET: Duration = Duration::from_secs(5);
 
+macro_rules! script {
+    ($own:literal) => {
+        concat!(
+            include_str!("scripts/open.lua"),
+            include_str!("scripts/sort.lua"),
+            include_str!($own)
+        )
+    };
+}
+
 const SCRIPTS: [&str; 3] = [
-    concat!(
-        include_str!("scripts/open.lua"),
-        include_str!("scripts/append.lua")
-    ),
-    concat!(
-        include_str!("scripts/open.lua"),
-        include_str!("scripts/log.lua")
-    ),
-    concat!(
-        include_str!("scripts/open.lua"),
-        include_str!("scripts/topics.lua")
-    ),
+    script!("scripts/append.lua"),
+    script!("scripts/log.lua"),
+    script!("scripts/topics.lua"),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,7 @@ pub(crate) struct Connector {
     /// Of a cluster, the node that has the log, where that is another than the URL's.
     moved_to: Mutex<Option<Client>>,
     pub(crate) keys: Keys,
+    pub(crate) retention: Retention,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
     /// The newest id that this process has seen: a server that does not know it has lost it.
@@ -59,14 +62,15 @@ pub(crate) struct Connector {
 pub(crate) struct Keys {
     stream: String,
     prefix: String,
-    pub(crate) own: [String; 4],
+    pub(crate) own: [String; 5],
 }
 
 impl Keys {
     pub(crate) fn new(stream: &str) -> Self {
         // One hash slot: a cluster keeps them all on one node.
         let prefix = format!("{{{stream}}}");
-        let own = ["meta", "log", "topics", "state"].map(|name| format!("{prefix}:{name}"));
+        let own =
+            ["meta", "log", "topics", "state", "marks"].map(|name| format!("{prefix}:{name}"));
         let stream = stream.to_owned();
         Self {
             stream,
@@ -92,7 +96,12 @@ impl Keys {
     }
 
     pub(crate) fn topic(&self, name: &str) -> String {
-        format!("{}:t:{name}", self.prefix)
+        format!("{}{name}", self.topics_prefix())
+    }
+
+    /// What the keys of all topics' streams begin with.
+    fn topics_prefix(&self) -> String {
+        format!("{}:t:", self.prefix)
     }
 
     pub(crate) fn key(&self, key: &str) -> String {
@@ -110,11 +119,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Connector {
-    pub(crate) fn new(client: Client, stream: &str, timeouts: (Duration, Duration)) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        stream: &str,
+        retention: Retention,
+        timeouts: (Duration, Duration),
+    ) -> Self {
         Self {
             client,
             moved_to: Mutex::new(None),
             keys: Keys::new(stream),
+            retention,
             connect_timeout: timeouts.0,
             response_timeout: timeouts.1,
             known: Mutex::new(EventId::new(0, 0)),
@@ -264,6 +279,11 @@ impl<'a> Link<'a> {
         self.open.is_some()
     }
 
+    /// Whether there is no connection because none could be made.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.open.is_none() && self.failed.is_some()
+    }
+
     /// How long the next attempt is away.
     pub(crate) fn pause(&self) -> Duration {
         let due = self.failed.as_ref().map(|(_, due)| *due);
@@ -360,6 +380,12 @@ impl<'a> Link<'a> {
             .arg(&open.run_id)
             .arg(if open.is_lossless { "1" } else { "0" });
         command.arg(self.connector.known().to_string());
+        let retention = &self.connector.retention;
+        command
+            .arg(self.connector.keys.topics_prefix())
+            .arg(counted(retention.max_records()))
+            .arg(counted(retention.max_bytes()))
+            .arg(millis_of(retention.max_age()));
         Ok(command)
     }
 
@@ -412,6 +438,19 @@ impl<'a> Link<'a> {
             .as_ref()
             .is_some_and(|open| open.connection.is_open())
     }
+}
+
+/// A number as the scripts take it: Lua counts exactly up to 2^53.
+pub(crate) fn counted(number: usize) -> u64 {
+    (number as u64).min(1 << 52)
+}
+
+/// An age as the scripts take it, at most a hundred years; 0 is any age.
+fn millis_of(age: Option<Duration>) -> u64 {
+    const CENTURY: u128 = 100 * 365 * 24 * 3_600 * 1_000;
+    age.map_or(0, |age| {
+        u64::try_from(age.as_millis().clamp(1, CENTURY)).unwrap_or(0)
+    })
 }
 
 fn not_open() -> Fault {

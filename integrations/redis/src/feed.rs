@@ -11,6 +11,7 @@ use redis::Value;
 
 use crate::connection::{Connector, Link};
 use crate::fault::{Fault, Kind};
+use crate::packed::unpack;
 use crate::reader::{stretch, Begin, Names};
 use crate::values::{bytes, id, list, next};
 
@@ -20,8 +21,8 @@ const MAX_RECORDS: usize = 4_096;
 /// ... and bytes.
 const MAX_BYTES: usize = 8 << 20;
 
-/// How many records are read at once.
-const READ: usize = 256;
+/// How many of the log's entries are read at once; one holds up to some hundred records.
+const READ: usize = 32;
 
 /// How long the server waits for news before it says that there are none; the log's life is looked at
 /// each time.
@@ -278,8 +279,9 @@ impl Feeder {
             return false;
         }
         let since = *since.get_or_insert_with(Instant::now);
-        let has_read = place.is_none_or(|place| place >= self.connector.known());
-        has_read || !link.is_open() || since.elapsed() > LAST_RECORDS
+        // Before it has looked for the first time, tails may have begun by themselves.
+        let has_read = place.unwrap_or(EventId::new(0, 0)) >= self.connector.known();
+        has_read || link.has_failed() || since.elapsed() > LAST_RECORDS
     }
 
     /// Reads once: what is new, or that nothing is and that the log is still the same.
@@ -317,17 +319,21 @@ impl Feeder {
         for entry in entries {
             let mut parts = list(entry, "entry")?.into_iter();
             let id = id(next(&mut parts, "id")?, "id")?;
-            // Names and values in turn, always the same.
-            let fields = list(next(&mut parts, "fields")?, "fields")?;
-            let mut values = fields.into_iter().skip(1).step_by(2);
-            let topic = names.topic(next(&mut values, "topic")?)?;
-            let block = bytes(next(&mut values, "block")?, "block")?;
-            let before = crate::values::id(next(&mut values, "place")?, "place")?;
+            let mut fields = list(next(&mut parts, "fields")?, "fields")?.into_iter();
+            next(&mut fields, "place")?;
+            let before = crate::values::id(next(&mut fields, "place")?, "place")?;
             if before != last {
                 // Not what follows: those in between are gone, or this is another life.
                 break;
             }
-            records.push(Record::from_block(id, topic, &block));
+            let packed = bytes(next(&mut fields.skip(3), "records")?, "records")?;
+            let packed = unpack(&packed)?;
+            // The entry's id is that of its last record.
+            let first = (id.minor + 1).saturating_sub(packed.len() as u64);
+            for (minor, (topic, block)) in (first..).zip(packed) {
+                let id = EventId::new(id.major, minor);
+                records.push(Record::from_block(id, names.topic(topic)?, block));
+            }
             last = id;
         }
         if records.is_empty() {
@@ -342,7 +348,7 @@ impl Feeder {
     /// Looks whether the log can be followed from where it was; if not, starts anew.
     fn look(&self, link: &mut Link<'_>, place: &mut Option<EventId>) -> Result<(), Fault> {
         link.wait_for(self.connector.response_timeout)?;
-        let found = stretch(link, *place, Begin::GoOn, 0, None)?;
+        let found = stretch(link, *place, Begin::GoOn, 0)?;
         if *place != Some(found.start) {
             *place = Some(found.start);
             self.feed.restart(found.start);

@@ -28,25 +28,33 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `{s}:log` | a stream: the newest 10,000 records or 16 MiB of all topics, in the one order; what tails read |
-//! | `{s}:t:TOPIC` | a stream per topic: all that is retained of it, at the same ids |
+//! | `{s}:log` | a stream: some 10,000 of the newest records of all topics or 16 MiB, in the one order; what tails read |
+//! | `{s}:t:TOPIC` | a stream per topic: all that is retained of it |
 //! | `{s}:topics` | a sorted set: the topics by the time of their newest record |
 //! | `{s}:state` | a hash: of each topic the newest id, the newest evicted one, its size |
+//! | `{s}:marks` | a hash: of topics that hold many records, where each eighth begins |
 //! | `{s}:meta` | a hash: where this life of the log began, its newest id, where something may be lost |
 //! | `{s}:k:KEY` | the id of an append with a key, for ten minutes |
 //! | `{s}:used:ID` | that a ticket has been used, while it could be taken (feature `tickets`) |
 //!
-//! One script stores a batch in all of them or in none. An id is the stream's own: milliseconds of the
-//! server's clock and a number. Should the clock go back, ids go on.
+//! One script stores all events that were appended while it ran last: in one entry of the log, or not at
+//! all. From there they come into their topics' streams two thousand at once, or when somebody reads; so a
+//! publish costs the server little, whatever the number of topics. Entries hold `MessagePack`, which
+//! [`sort.lua`](https://docs.rs/crate/fanfare-redis/latest/source/src/scripts/sort.lua) describes.
 //!
-//! A topic of at least 64 records is cut by an eighth when it is full; a smaller one, and bytes, exactly.
-//! Where age is limited, a client that follows patterns and stopped before that age is told of a gap even
+//! An id is the stream's own: milliseconds of the server's clock and a number; an entry's is that of its
+//! last record. Should the clock go back, ids go on.
+//!
+//! A topic that may hold 64 records or more is cut by an eighth when it is full, and holds three quarters
+//! at least; a smaller one is cut exactly. Bytes are cut to a sixteenth. What is put under a topic's key by
+//! somebody else is replaced, and what was there before is told as a gap. Where age is limited, a client that follows patterns and stopped before that age is told of a gap even
 //! if nothing of its topics was evicted.
 //!
 //! # What the operator decides
 //!
 //! - `maxmemory-policy noeviction`: another policy may remove a topic's records behind our back. A full
-//!   server then refuses to store, as [`HistoryError::Unavailable`].
+//!   server then refuses to store, as [`HistoryError::Unavailable`]. Reading goes on. A server that
+//!   refuses every write (its disk fails, or it has too few replicas) delays reading, too.
 //! - `appendonly yes`, `appendfsync always`: what was answered outlives a kill, and nobody is told of a
 //!   gap. With anything else, and after a failover, what was stored last may be lost and nobody can
 //!   tell: every client from before a restart is told so by a gap, and no id comes twice.
@@ -61,7 +69,8 @@
 //! history installs ring as the process's cryptography if there is none.
 //!
 //! - **Cluster**: works. A log is in one hash slot, so on one node, to which the redirections of any node
-//!   lead. It does not spread one log over nodes: give each its own stream.
+//!   lead. It does not spread one log over nodes: give each its own stream. While the slot is being moved,
+//!   what needs a key that has gone ahead is refused, and works again when all have.
 //! - **Sentinel**: is not asked. A name or proxy that leads to the master works: a connection to a
 //!   replica is refused and made again.
 //! - **Replication** is asynchronous: a failover may lose what was answered, which is told as above.
@@ -84,6 +93,7 @@ mod queue;
 mod connection;
 mod fault;
 mod values;
+mod packed;
 mod writer;
 mod feed;
 mod reader;
@@ -91,7 +101,6 @@ mod tail;
 #[cfg(feature = "tickets")]
 mod uses;
 
-use builder::Limits;
 pub use builder::{Builder, OpenError};
 use connection::Connector;
 use fault::{Fault, Kind};
@@ -144,7 +153,7 @@ impl RedisHistory {
         }
     }
 
-    fn start(connector: Connector, limits: Limits) -> io::Result<Self> {
+    fn start(connector: Connector, max_topics: usize) -> io::Result<Self> {
         let history = Self {
             connector: Arc::new(connector),
             appends: Arc::new(Queue::new(writer::QUEUE)),
@@ -155,13 +164,12 @@ impl RedisHistory {
         let writer = Writer {
             connector: Arc::clone(&history.connector),
             queue: Arc::clone(&history.appends),
-            limits,
+            max_topics,
         };
         let reader = Reader {
             connector: Arc::clone(&history.connector),
             queue: Arc::clone(&history.queries),
             feed: Arc::clone(&history.feed),
-            retention: limits.retention,
         };
         // None is waited for: each ends by itself when the history does.
         spawn("fanfare-redis-w", || writer.run())?;

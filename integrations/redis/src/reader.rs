@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_core::history::{HistoryError, Page, Retention, MAX_PAGE_BYTES};
+use fanfare_core::history::{HistoryError, Page, MAX_PAGE_BYTES};
 use fanfare_core::{EventId, Gap, GapReason, LastEventId, Record, Topic, Topics};
 use futures_channel::oneshot;
 use redis::Value;
@@ -14,7 +14,6 @@ use crate::fault::{Fault, Kind};
 use crate::feed::Feed;
 use crate::queue::{Queue, Size, Taken};
 use crate::values::{bytes, id, list, maybe_id, next, number, text};
-use crate::writer::millis_of;
 
 /// What may wait to be read.
 pub(crate) const QUEUE: Size = Size {
@@ -86,7 +85,6 @@ pub(crate) struct Reader {
     pub(crate) connector: Arc<Connector>,
     pub(crate) queue: Arc<Queue<Query>>,
     pub(crate) feed: Arc<Feed>,
-    pub(crate) retention: Retention,
 }
 
 impl Reader {
@@ -133,8 +131,7 @@ impl Reader {
                 begin,
                 answer,
             } => {
-                let age = self.retention.max_age();
-                let read = again(link, |link| stretch(link, after, begin, STRETCH, age));
+                let read = again(link, |link| stretch(link, after, begin, STRETCH));
                 match read {
                     Ok(stretch) => {
                         let _ = answer.send(stretch);
@@ -181,7 +178,7 @@ impl Reader {
     ) -> Result<Found, Fault> {
         let is_all = *topics == Topics::all();
         let limit = if is_all { wanted.min(SCAN) } else { SCAN };
-        let log = read_log(link, "page", after, limit, self.retention.max_age())?;
+        let log = read_log(link, "page", after, limit)?;
         let meta = log.meta;
         let Some(read) = log.read else {
             return self.of_many_topics(link, topics, after, &meta, wanted);
@@ -281,9 +278,7 @@ impl Reader {
         let keys: Vec<_> = names.iter().map(of_name).collect();
         let mut command = link.call(Script::Topics, &keys)?;
         command.arg(after.map(|id| id.to_string()).unwrap_or_default());
-        command.arg(upto.map_or_else(|| "+".to_owned(), |id| id.to_string()));
-        command.arg(share).arg(MAX_PAGE_BYTES);
-        command.arg(millis_of(self.retention.max_age())).arg(names);
+        command.arg(share).arg(MAX_PAGE_BYTES).arg(names);
 
         let mut parts = list(link.ask(&command)?, "page")?.into_iter();
         let meta = Meta::read(&mut parts)?;
@@ -302,8 +297,9 @@ impl Reader {
             let has_more = number(&next(&mut parts, "end")?, "end")? != 0;
             let mut entries = list(next(&mut parts, "records")?, "records")?.into_iter();
             let mut last = None;
-            while let Some(entry) = entries.next() {
-                let id = id(entry, "id")?;
+            while let Some(major) = entries.next() {
+                let minor = number(&next(&mut entries, "id")?, "id")?;
+                let id = EventId::new(number(&major, "id")?, minor);
                 let block = bytes(next(&mut entries, "block")?, "block")?;
                 all.records
                     .push(Record::from_block(id, topic.clone(), &block));
@@ -341,9 +337,8 @@ pub(crate) fn stretch(
     after: Option<EventId>,
     begin: Begin,
     limit: usize,
-    age: Option<Duration>,
 ) -> Result<Stretch, Fault> {
-    let log = read_log(link, begin.as_str(), after, limit, age)?;
+    let log = read_log(link, begin.as_str(), after, limit)?;
     Ok(Stretch {
         start: log.meta.start,
         records: log.records,
@@ -356,18 +351,13 @@ fn read_log(
     mode: &str,
     after: Option<EventId>,
     limit: usize,
-    age: Option<Duration>,
 ) -> Result<Log, Fault> {
     link.open()?;
     let mut command = link.call(Script::Log, &[])?;
     command
         .arg(mode)
         .arg(after.map(|id| id.to_string()).unwrap_or_default());
-    command
-        .arg(limit)
-        .arg(SCAN)
-        .arg(MAX_PAGE_BYTES)
-        .arg(millis_of(age));
+    command.arg(limit).arg(SCAN).arg(MAX_PAGE_BYTES);
     Log::read(link.ask(&command)?)
 }
 
@@ -423,7 +413,7 @@ impl Log {
         let mut names = Names::default();
         while let Some(entry) = entries.next() {
             let id = id(entry, "id")?;
-            let topic = names.topic(next(&mut entries, "topic")?)?;
+            let topic = names.topic(&bytes(next(&mut entries, "topic")?, "topic")?)?;
             let block = bytes(next(&mut entries, "block")?, "block")?;
             records.push(Record::from_block(id, topic, &block));
         }
@@ -443,15 +433,14 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(crate) fn topic(&mut self, name: Value) -> Result<Topic, Fault> {
-        let name = bytes(name, "topic")?;
-        if let Some(topic) = self.known.get(&name) {
+    pub(crate) fn topic(&mut self, name: &[u8]) -> Result<Topic, Fault> {
+        if let Some(topic) = self.known.get(name) {
             return Ok(topic.clone());
         }
-        let text = std::str::from_utf8(&name).ok();
+        let text = std::str::from_utf8(name).ok();
         let topic = text.and_then(|text| Topic::new(text).ok());
         let topic = topic.ok_or_else(|| Fault::unexpected("topic"))?;
-        self.known.insert(name, topic.clone());
+        self.known.insert(name.to_vec(), topic.clone());
         Ok(topic)
     }
 }

@@ -9,9 +9,9 @@ use fanfare_core::EventId;
 use futures_channel::oneshot;
 use redis::{Cmd, Value};
 
-use crate::builder::Limits;
-use crate::connection::{Connector, Link, Script};
+use crate::connection::{counted, Connector, Link, Script};
 use crate::fault::{Fault, Kind};
+use crate::packed::pack;
 use crate::queue::{Queue, Size, Taken};
 use crate::values::{list, next, number, text};
 
@@ -63,7 +63,7 @@ impl Pending {
 pub(crate) struct Writer {
     pub(crate) connector: Arc<Connector>,
     pub(crate) queue: Arc<Queue<Pending>>,
-    pub(crate) limits: Limits,
+    pub(crate) max_topics: usize,
 }
 
 impl Writer {
@@ -142,44 +142,23 @@ impl Writer {
 
     fn command(&self, link: &Link<'_>, batch: &[Pending]) -> Result<Cmd, Fault> {
         let names = &self.connector.keys;
-        let mut topics: HashMap<&str, usize> = HashMap::new();
-        let mut listed = Vec::new();
-        for pending in batch {
-            let topic = pending.append.topic().as_str();
-            topics.entry(topic).or_insert_with(|| {
-                listed.push(topic);
-                listed.len()
-            });
+        let (mut keyed, mut keys) = (Vec::new(), Vec::new());
+        for (number, pending) in batch.iter().enumerate() {
+            if let Some(key) = pending.append.chosen_key() {
+                keyed.push(number);
+                keys.push(names.key(key));
+            }
         }
-        let mut keys: Vec<String> = listed.iter().map(|topic| names.topic(topic)).collect();
-        let keyed = |pending: &Pending| Some(names.key(pending.append.chosen_key()?));
-        let mut numbers = Vec::with_capacity(batch.len());
-        for pending in batch {
-            keys.extend(keyed(pending));
-            let has_key = pending.append.chosen_key().is_some();
-            numbers.push(if has_key {
-                names.own.len() + keys.len()
-            } else {
-                0
-            });
-        }
-
         let mut command = link.call(Script::Append, &keys)?;
-        let retention = &self.limits.retention;
-        let whole = |number: usize| (number as u64).min(MOST);
-        command
-            .arg(whole(retention.max_records()))
-            .arg(whole(retention.max_bytes()));
-        command
-            .arg(millis_of(retention.max_age()))
-            .arg(whole(self.limits.topics));
-        command.arg(LOG.count).arg(LOG.bytes);
-        command.arg(listed.len()).arg(&listed);
-        for (pending, key) in batch.iter().zip(numbers) {
-            let topic = topics.get(pending.append.topic().as_str()).copied();
-            command.arg(topic.unwrap_or_default());
-            command.arg(&pending.append.block()[..]).arg(key);
-        }
+        command.arg(counted(self.max_topics));
+        command.arg(LOG.bytes).arg(LOG.bytes / LOG.count);
+        let records = batch.iter().map(|pending| {
+            let append = &pending.append;
+            (append.topic().as_str(), &append.block()[..])
+        });
+        let bytes: usize = records.clone().map(|(_, block)| block.len()).sum();
+        command.arg(batch.len()).arg(bytes).arg(pack(records)?);
+        command.arg(keyed);
         Ok(command)
     }
 
@@ -190,7 +169,7 @@ impl Writer {
             Ok(mut stored) => {
                 let mut last = None;
                 for (number, pending) in batch.into_iter().enumerate() {
-                    let answer = stored.next(number, self.limits.topics);
+                    let answer = stored.next(number, self.max_topics);
                     last = answer.as_ref().ok().copied().max(last);
                     let _ = pending.answer.send(answer);
                 }
@@ -206,17 +185,6 @@ impl Writer {
             }
         }
     }
-}
-
-/// Lua counts exactly up to here.
-const MOST: u64 = 1 << 52;
-
-/// An age as the scripts take it, at most a hundred years; 0 is any age.
-pub(crate) fn millis_of(age: Option<Duration>) -> u64 {
-    const CENTURY: u128 = 100 * 365 * 24 * 3_600 * 1_000;
-    age.map_or(0, |age| {
-        u64::try_from(age.as_millis().clamp(1, CENTURY)).unwrap_or(0)
-    })
 }
 
 /// What the script has stored.

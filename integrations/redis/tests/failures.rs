@@ -320,14 +320,35 @@ fn a_promoted_replica_may_lack_what_its_master_had() {
 }
 
 #[test]
-fn a_foreign_value_under_one_topics_key_harms_no_other() {
+fn a_foreign_value_under_a_topics_key_is_replaced() {
     let server = Server::start();
     let history = history_at(&server, "s");
-    append_surely(&history, "a", "1");
+    let first = append_surely(&history, "a", "1");
+    assert_eq!(read(&history, "a", before(first)), (None, vec![first]));
     server.command_of(&["SET", "{s}:t:a", "not a stream"]);
-    let stored = append(&history, "a", 2);
-    assert!(is_failed(&stored), "{stored:?}");
-    assert!(append(&history, "b", 3).is_ok());
+    let second = append(&history, "a", 2).expect("stored");
+    let other = append(&history, "b", 3).expect("stored");
+    assert_eq!(read(&history, "a", first), (None, vec![second]));
+    let (gap, ids) = read(&history, "a", before(first));
+    assert_eq!((gap.map(|gap| gap.to), ids), (Some(first), vec![second]));
+    assert_eq!(read(&history, "b", first), (None, vec![other]));
+}
+
+#[test]
+fn what_age_has_evicted_is_a_gap_after_its_topic_has_come_back() {
+    let server = Server::start();
+    let builder = builder_at(&server, "s").retention(Retention::new().age(BRIEFLY));
+    let history = builder.build().expect("builds");
+    let first = append(&history, "a", 1).expect("stored");
+    read(&history, "a", first);
+    wait_for("the topic to be gone", || {
+        let exists = server.command_of(&["EXISTS", "{s}:t:a"]);
+        (exists == redis::Value::Int(0)).then_some(())
+    });
+    let second = append(&history, "a", 2).expect("stored");
+    let (gap, ids) = read(&history, "a", before(first));
+    assert_eq!(gap.map(|gap| gap.to), Some(first));
+    assert!(ids == [second] || ids.is_empty(), "{ids:?}");
 }
 
 #[test]

@@ -10,15 +10,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use fanfare_core::history::{History, Retention};
+use fanfare_core::history::{Append, History, Retention};
 use fanfare_core::{
     Broadcaster, Decoded, Decoder, Event, EventId, KeepAlive, LastEventId, Record, Subscriber,
+    Topic, Topics,
 };
 use fanfare_redis::RedisHistory;
 use futures_lite::future::{block_on, poll_once};
 use futures_lite::StreamExt;
 use support::{
-    append, append_surely, builder_at, history_at, read, wait_for, Followed, Server, DEADLINE,
+    append, append_surely, builder_at, event, history_at, read, wait_for, Followed, Server,
+    DEADLINE,
 };
 
 /// Of a process that this test starts of itself: the server's port.
@@ -142,6 +144,80 @@ fn a_wide_page_older_than_the_logs_own_stream_comes_from_the_topics() {
             after = page.last.into();
         }
         assert_eq!(found, expect, "{topics}");
+    }
+}
+
+/// Appends as many as can be under way at once, and waits for all of them.
+fn append_together(history: &RedisHistory, appends: impl Iterator<Item = Append>) -> Vec<EventId> {
+    let mut waiting: Vec<_> = appends.map(|append| history.append(append)).collect();
+    // From now on each is on its way.
+    let begun = waiting.iter_mut().map(|append| block_on(poll_once(append)));
+    let begun: Vec<_> = begun.collect();
+    let answers = begun.into_iter().zip(waiting);
+    let answers = answers.map(|(early, append)| early.unwrap_or_else(|| block_on(append)));
+    answers.map(|id| id.expect("stored")).collect()
+}
+
+#[test]
+fn any_number_of_topics_comes_together() {
+    let server = Server::start();
+    let history = roomy(&server).build().expect("builds");
+    let topic = |n| Topic::new(format!("t.{n}")).expect("a topic");
+    let appends = |range: std::ops::Range<u32>| {
+        range.map(move |n| Append::new(topic(n), &Event::data(n.to_string())))
+    };
+    let mut all = append_together(&history, appends(0..5_000));
+    all.extend(append_together(&history, appends(2_500..7_500)));
+    let one = Topics::from("t.2500,t.2501");
+    let page = block_on(history.replay(&one, &LastEventId::none(), 10)).expect("read");
+    let found: Vec<_> = page.records.iter().map(Record::id).collect();
+    assert_eq!(found, [all[2_500], all[2_501], all[5_000], all[5_001]]);
+    let (mut found, mut after) = (Vec::new(), LastEventId::none());
+    while found.len() < all.len() {
+        let page = block_on(history.replay(&Topics::all(), &after, 1_000)).expect("read");
+        assert_eq!(page.gap, None);
+        found.extend(page.records.iter().map(Record::id));
+        assert_ne!(after, page.last.into(), "it leads on");
+        after = page.last.into();
+    }
+    assert_eq!(found, all);
+}
+
+#[test]
+fn a_full_topic_is_cut_at_exactly_the_place_that_a_gap_names() {
+    let server = Server::start();
+    for (records, round) in [(64, 7), (1_000, 90), (1_000, 1), (1_000, 1_500), (63, 10)] {
+        let builder = builder_at(&server, &server.new_stream());
+        let retention = Retention::new().records(records);
+        let history = builder.retention(retention).build().expect("builds");
+        let mut all = Vec::new();
+        let start = append(&history, "b", 0).expect("stored");
+        while all.len() < 4 * records {
+            let appends = (0..round).map(|n| event("a", n));
+            all.extend(append_together(&history, appends));
+            // What is read now and then comes in smaller pieces into its topic.
+            let place = LastEventId::from(all[all.len() / 3]);
+            let page = block_on(history.replay(&"a".into(), &place, 10)).expect("read");
+            let next = page.records.first().map(Record::id);
+            assert!(page.gap.is_some() || next == all.get(all.len() / 3 + 1).copied());
+        }
+        let (mut found, mut gaps, mut after) = (Vec::new(), Vec::new(), start.into());
+        while found.last() != all.last() {
+            let page = block_on(history.replay(&"a".into(), &after, 100)).expect("read");
+            gaps.extend(page.gap);
+            found.extend(page.records.iter().map(Record::id));
+            after = page.last.into();
+        }
+        assert_eq!(found, all[all.len() - found.len()..], "{records}, {round}");
+        let least = if records < 64 {
+            records
+        } else {
+            records * 3 / 4
+        };
+        assert!((least..=records).contains(&found.len()), "{}", found.len());
+        let evicted = all[all.len() - found.len() - 1];
+        let told: Vec<_> = gaps.iter().map(|gap| gap.to).collect();
+        assert_eq!(told, [evicted], "{records}, {round}");
     }
 }
 

@@ -1,13 +1,13 @@
 -- Reads the log's own stream, which holds the newest records of all topics.
 --
--- ARGV  4 where to begin: 'page', 'tail' or 'resume'; 5 after which id, or nothing; 6 how many
---       records; 7 how many of all records it looks at; 8 how many bytes; 9 milliseconds that a
---       topic retains (0: any age)
+-- ARGV  8 where to begin: 'page', 'tail' or 'resume'; 9 after which id, or nothing; 10 how many
+--       records; 11 how many of all records it looks at; 12 how many bytes
 -- Returns life, last, lost, gone, forgotten, base, where it begins, the newest id that is too old or
--- nothing, the end it has come to or nothing if it cannot begin there, and the entries as id, topic
+-- nothing, the end it has come to or nothing if it cannot begin there, and the records as id, topic
 -- and block: for a page those that are retained, else all.
-local mode, after, limit, scan = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local size, max_age = tonumber(ARGV[8]), tonumber(ARGV[9])
+local mode, after, limit, scan = ARGV[8], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
+local size = tonumber(ARGV[12])
+if mode ~= 'resume' then sort() end
 local base = base()
 local is_known = after ~= '' and not is_later(life, after) and not is_later(after, last)
 
@@ -23,52 +23,62 @@ else
   start = later(later(gone, lost), base)
 end
 
-local too_old, young = '', 0
-if max_age > 0 then
-  young = math.max(1, now - max_age)
+local too_old = ''
+if mode == 'page' and young > 0 then
   local found = redis.call('XREVRANGE', LOG, young - 1, '-', 'COUNT', 1)[1]
   if found then too_old = found[1] end
 end
 
 -- The newest evicted id of each topic that is met.
 local evicted = {}
-local function is_left(id, topic)
+local function is_left(ms, seq, topic)
   local before = evicted[topic]
   if not before then
     local state = redis.call('HGET', STATE, topic)
-    local _, _, _, newest = parse(state or '- - - - -')
+    local _, _, _, newest = parse(state or '- - - - - -')
     before = { split(state and newest or forgotten) }
     evicted[topic] = before
   end
-  local ms, seq = split(id)
   return ms >= young and (ms > before[1] or (ms == before[1] and seq > before[2]))
 end
 
-local entries, read, found = {}, start, 0
+local found, read, count = {}, start, 0
 if is_later(base, start) then
   read = ''
 else
-  local is_over, looked_at, count = false, 0, 16
-  while not is_over and looked_at < scan and found < limit and size > 0 do
-    local chunk = redis.call('XRANGE', LOG, '(' .. read, '+', 'COUNT', count)
-    is_over = #chunk < count
-    looked_at = looked_at + #chunk
+  local start_ms, start_seq = split(start)
+  local is_over, entries, looked_at, bytes = false, 0, 0, 0
+  while not is_over and looked_at < scan and count < limit and bytes < size do
+    local asked = how_many(entries, math.min(scan - looked_at, limit - count), looked_at,
+      size - bytes, bytes)
+    local chunk = redis.call('XRANGE', LOG, '(' .. read, '+', 'COUNT', asked)
+    is_over = #chunk < asked
+    entries = entries + #chunk
     for _, entry in ipairs(chunk) do
-      if found == limit then
-        is_over = false
-        break
+      local id, fields = entry[1], entry[2]
+      local ms, seq = split(id)
+      local prefix = string.match(id, '^%d+%-')
+      seq = seq - fields[4]
+      local records = cmsgpack.unpack(fields[6])
+      for i = 1, #records, 2 do
+        if count == limit then
+          is_over = false
+          break
+        end
+        local topic, block = records[i], records[i + 1]
+        seq = seq + 1
+        read = prefix .. seq
+        looked_at = looked_at + 1
+        bytes = bytes + #block
+        -- The first entry may begin before the start.
+        if (ms > start_ms or seq > start_seq) and (mode ~= 'page' or is_left(ms, seq, topic)) then
+          found[3 * count + 1], found[3 * count + 2], found[3 * count + 3] = read, topic, block
+          count = count + 1
+        end
       end
-      local id, topic, block = entry[1], entry[2][2], entry[2][4]
-      read = id
-      if mode ~= 'page' or is_left(id, topic) then
-        entries[3 * found + 1], entries[3 * found + 2], entries[3 * found + 3] = id, topic, block
-        found = found + 1
-        size = size - #block
-      end
+      if count == limit then break end
     end
-    -- More at once while they are small.
-    if size > 1000000 and count < 256 then count = count * 2 end
   end
   if is_over then read = last end
 end
-return { life, last, lost, gone, forgotten, base, start, too_old, read, entries }
+return { life, last, lost, gone, forgotten, base, start, too_old, read, found }

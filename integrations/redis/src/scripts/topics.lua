@@ -1,47 +1,68 @@
 -- Reads topics' own streams, which hold all that is retained of them.
 --
--- KEYS  5.. the streams
--- ARGV  4 after which id, or nothing; 5 up to which id, or '+'; 6 how many records of each topic;
---       7 how many bytes; 8 milliseconds that a topic retains (0: any age); 9.. the names
+-- KEYS  6.. the streams
+-- ARGV  8 after which id, or nothing; 9 how many records of each topic; 10 how many bytes; 11.. the
+--       names
 -- Returns life, last, lost, gone, forgotten, base, where it begins, and of each topic: the newest
--- evicted id, whether there is more, and the entries as id and block.
-local after, upto, limit, size = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local max_age = tonumber(ARGV[8])
+-- evicted id, whether there is more, and the records as milliseconds, sequence number and block. Those
+-- of a last entry are all there, be they more than were asked for.
+local after, limit, size = ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+sort()
 local is_known = after ~= '' and not is_later(life, after) and not is_later(after, last)
 local start = is_known and after or life
 
-local found = {}
-for i = 5, #KEYS do
-  local key, name = KEYS[i], ARGV[i + 4]
-  local state = redis.call('HGET', STATE, name)
-  local newest, _, _, evicted = parse(state or '- - - - -')
-  if not state then
-    evicted = forgotten
-  elseif redis.call('EXISTS', key) == 0 then
-    evicted = newest
-  elseif max_age > 0 then
-    local old = redis.call('XREVRANGE', key, math.max(0, now - max_age - 1), '-', 'COUNT', 1)[1]
-    if old then evicted = later(evicted, old[1]) end
-  end
-
-  local entries, read, has_more = {}, later(start, evicted), state and is_later(newest, start)
-  local count = 16
-  while has_more and #entries < 2 * limit do
-    -- One at least, so that every page leads on.
-    if size <= 0 then
-      if #entries > 0 then break end
-      count = 1
+-- Reads one of them: what is behind a place and young enough. Returns the newest id that is too old
+-- or nothing, whether there is more, the records, and their bytes.
+local function read(key, place, newest, size)
+  local found, count, bytes, entries, is_old = {}, 0, 0, 0, nil
+  local place_ms, place_seq = split(place)
+  local is_over = not is_later(newest, place)
+  while not is_over and count < limit and (bytes < size or count == 0) do
+    local asked = 1
+    if bytes < size then
+      asked = how_many(entries, limit - count, count, size - bytes, bytes)
     end
-    local asked = math.min(count, limit - #entries / 2)
-    local chunk = redis.call('XRANGE', key, '(' .. read, upto, 'COUNT', asked)
+    local chunk = redis.call('XRANGE', key, '(' .. place, '+', 'COUNT', asked)
+    is_over = #chunk < asked
+    entries = entries + #chunk
     for _, entry in ipairs(chunk) do
-      entries[#entries + 1], entries[#entries + 2] = entry[1], entry[2][2]
-      size = size - #entry[2][2]
-      read = entry[1]
+      local records = cmsgpack.unpack(entry[2][6])
+      for i = 1, #records, 3 do
+        local ms, seq, block = records[i], records[i + 1], records[i + 2]
+        -- The first entry may begin before the place, and with what is too old.
+        if ms < young then
+          is_old = id_of(ms, seq)
+        elseif ms > place_ms or (ms == place_ms and seq > place_seq) then
+          found[3 * count + 1], found[3 * count + 2], found[3 * count + 3] = ms, seq, block
+          count = count + 1
+          bytes = bytes + #block
+        end
+      end
+      place = entry[1]
     end
-    has_more = #chunk == asked and is_later(newest, read)
-    if size > 1000000 and count < 256 then count = count * 2 end
+    is_over = is_over or not is_later(newest, place)
   end
-  found[i - 4] = { evicted, has_more and 1 or 0, entries }
+  return is_old, not is_over, found, bytes
 end
-return { life, last, lost, gone, forgotten, '', start, found }
+
+local answers = {}
+for i = 6, #KEYS do
+  local key, state = KEYS[i], redis.call('HGET', STATE, ARGV[i + 5])
+  if not state then
+    answers[i - 5] = { forgotten, 0, {} }
+  else
+    local newest, _, _, evicted = parse(state)
+    if redis.call('EXISTS', key) == 0 then
+      evicted = newest
+    elseif young > 0 then
+      local old = redis.call('XREVRANGE', key, young - 1, '-', 'COUNT', 1)[1]
+      if old then evicted = later(evicted, old[1]) end
+    end
+    -- Each has its share of the bytes: what one does not take is for those behind it.
+    local share = size / (#KEYS - i + 1)
+    local is_old, has_more, found, bytes = read(key, later(start, evicted), newest, share)
+    size = size - bytes
+    answers[i - 5] = { is_old or evicted, has_more and 1 or 0, found }
+  end
+end
+return { life, last, lost, gone, forgotten, '', start, answers }
