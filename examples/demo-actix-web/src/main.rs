@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{ready, Future, Ready};
 use std::num::NonZeroUsize;
@@ -12,26 +13,25 @@ use std::pin::Pin;
 use std::thread;
 
 use actix_web::body::BoxBody;
-use actix_web::dev::{Payload, PeerAddr};
-use actix_web::http::{header, StatusCode};
+use actix_web::dev::{Payload, PeerAddr, Service as _, ServiceRequest};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{StatusCode, Uri};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, Bytes, Data, Html, PayloadConfig};
 use actix_web::{
-    guard, post, route, App, FromRequest, HttpRequest, HttpResponse, HttpServer, Responder,
-    ResponseError,
+    delete, guard, post, route, App, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
+    HttpServer, Responder, ResponseError,
 };
-use demo_shared::{path, Demo, Flags, Parser, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::actix_web::{bind_with, HttpServerExt, LastEventId, Sse, TcpOptions};
+use fanfare::tickets::take_from_target;
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Data::new(Demo::new(hub.clone(), flags.body_timeout()));
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Data::new(Demo::start(&flags)?);
+    let hub = demo.hub().clone();
 
     // actix-web's limit of connections is each worker's.
     let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get);
@@ -40,19 +40,24 @@ async fn main() -> std::io::Result<()> {
             .app_data(demo.clone())
             .app_data(PayloadConfig::new(demo_shared::MAX_DATA))
             .wrap(DefaultHeaders::new().add((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")))
+            // The outermost: what another would log has no ticket in it.
+            .wrap_fn(|mut request, next| {
+                take_ticket(&mut request);
+                next.call(request)
+            })
             .service(
                 web::resource("/{path:.*}")
                     .guard(guard::Options())
                     .to(preflight),
             )
-            .service((
-                page, all_events, events, publish, echo, poll, long_poll, stats,
-            ))
+            .service((page, all_events, events, publish, echo))
+            .service((ticket, poll, long_poll, disconnect))
+            .service((stats, metrics, debug_page, debug))
             .default_service(web::to(no_route))
     })
     .workers(workers)
     .max_connections(flags.max_connections().div_ceil(workers))
-    .stream_until(&hub, fanfare::signal())
+    .stream_until(&hub, hub.drain_when(fanfare::signal(), flags.drain()))
     .shutdown_timeout(flags.grace().as_secs());
     if let Some(timeout) = flags.header_timeout() {
         server = server.client_request_timeout(timeout);
@@ -67,7 +72,7 @@ async fn main() -> std::io::Result<()> {
             for address in server.addrs() {
                 demo_shared::say_listening_with_tls(address)?;
             }
-            return server.run().await;
+            return hub.serve(server.run(), flags.grace()).await;
         }
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
@@ -76,7 +81,15 @@ async fn main() -> std::io::Result<()> {
     for address in server.addrs() {
         demo_shared::say_listening(address)?;
     }
-    server.run().await
+    hub.serve(server.run(), flags.grace()).await
+}
+
+fn take_ticket(request: &mut ServiceRequest) {
+    let target = request.uri().to_string();
+    let taken = take_from_target(&target);
+    // A part of an address is one. If it were not: rather `/` than the ticket.
+    request.head_mut().uri = taken.rest.parse::<Uri>().unwrap_or_default();
+    request.extensions_mut().insert::<Presented>(taken.ticket);
 }
 
 #[route("/", method = "GET", method = "HEAD")]
@@ -98,32 +111,41 @@ async fn preflight() -> HttpResponse {
 }
 
 #[route("/events", method = "GET", method = "HEAD")]
-async fn all_events(demo: Data<Demo>, client: PeerAddr, last: LastEventId) -> Result<Sse, Answer> {
-    stream(&demo, "all", client, last)
+async fn all_events(
+    demo: Data<Demo>,
+    client: PeerAddr,
+    shown: Shown,
+    last: LastEventId,
+) -> Result<Sse, Answer> {
+    stream(&demo, "all", client, shown, last).await
 }
 
 #[route("/events/{topics}", method = "GET", method = "HEAD")]
 async fn events(
     demo: Data<Demo>,
     client: PeerAddr,
+    shown: Shown,
     Segment(topics): Segment,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    stream(&demo, &topics, client, last)
+    stream(&demo, &topics, client, shown, last).await
 }
 
-fn stream(
+async fn stream(
     demo: &Demo,
     topics: &str,
     PeerAddr(client): PeerAddr,
+    Shown(credentials): Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo.events(topics, last, client.ip())?))
+    let subscribe = demo.events(topics, last, client.ip(), credentials);
+    Ok(Sse::new(subscribe.await?))
 }
 
 #[post("/publish/{topic}")]
 async fn publish(
     demo: Data<Demo>,
+    _: Allowed,
     Segment(topic): Segment,
     request: HttpRequest,
     Body(data): Body,
@@ -133,18 +155,34 @@ async fn publish(
 }
 
 #[post("/echo")]
-async fn echo(Body(data): Body) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo_shared::echo(&data)?))
+async fn echo(
+    demo: Data<Demo>,
+    _: Allowed,
+    PeerAddr(client): PeerAddr,
+    Body(data): Body,
+) -> Result<Sse, Answer> {
+    Ok(Sse::new(demo.echo(&data, client.ip())?))
+}
+
+#[post("/tickets")]
+async fn ticket(
+    demo: Data<Demo>,
+    _: Allowed,
+    PeerAddr(client): PeerAddr,
+    request: HttpRequest,
+) -> Result<Answer, Answer> {
+    Ok(Answer(demo.ticket(request.query_string(), client.ip())?))
 }
 
 #[route("/poll", method = "GET", method = "HEAD")]
-async fn poll(demo: Data<Demo>, request: HttpRequest) -> Result<Answer, Answer> {
+async fn poll(demo: Data<Demo>, _: Allowed, request: HttpRequest) -> Result<Answer, Answer> {
     Ok(Answer(demo.poll(request.query_string()).await?))
 }
 
 #[route("/long-poll", method = "GET", method = "HEAD")]
 async fn long_poll(
     demo: Data<Demo>,
+    _: Allowed,
     PeerAddr(client): PeerAddr,
     request: HttpRequest,
 ) -> Result<Answer, Answer> {
@@ -152,9 +190,31 @@ async fn long_poll(
     Ok(Answer(news))
 }
 
+#[delete("/streams")]
+async fn disconnect(demo: Data<Demo>, _: Allowed, request: HttpRequest) -> Result<Answer, Answer> {
+    Ok(Answer(demo.disconnect(request.query_string())?))
+}
+
 #[route("/stats", method = "GET", method = "HEAD")]
 async fn stats(demo: Data<Demo>) -> Answer {
     Answer(demo.stats().await)
+}
+
+#[route("/metrics", method = "GET", method = "HEAD")]
+async fn metrics(demo: Data<Demo>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(demo_shared::METRICS_TYPE)
+        .body(demo.metrics())
+}
+
+#[route("/debug", method = "GET", method = "HEAD")]
+async fn debug_page() -> Html {
+    Html::new(demo_shared::DEBUG_PAGE)
+}
+
+#[route("/debug/streams", method = "GET", method = "HEAD")]
+async fn debug(demo: Data<Demo>, _: Allowed) -> Answer {
+    Answer(demo.debug())
 }
 
 async fn no_route(request: HttpRequest) -> Answer {
@@ -172,6 +232,44 @@ impl FromRequest for Segment {
         let segment = path::last_segment(request.uri().path());
         ready(segment.map(Self).map_err(Answer))
     }
+}
+
+/// What a request shows of who sends it.
+struct Shown(Credentials);
+
+impl FromRequest for Shown {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(credentials(request))))
+    }
+}
+
+/// A request from who may do what needs the token.
+struct Allowed;
+
+impl FromRequest for Allowed {
+    type Error = actix_web::Error;
+    type Future = Ready<actix_web::Result<Self>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let demo = Data::<Demo>::from_request(request, payload).into_inner();
+        let check = |demo: Data<Demo>| {
+            let allowed = demo.check_token(&credentials(request));
+            allowed.map(|()| Self).map_err(|reply| Answer(reply).into())
+        };
+        ready(demo.and_then(check))
+    }
+}
+
+fn credentials(request: &HttpRequest) -> Credentials {
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let presented = request.extensions().get::<Presented>().cloned();
+    Credentials::new(
+        authorization.map(HeaderValue::as_bytes),
+        presented.unwrap_or(Ok(None)),
+    )
 }
 
 /// A body, refused in the demo's words.

@@ -7,6 +7,7 @@
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::body::{Body, Bytes, HttpBody as _};
@@ -14,29 +15,28 @@ use axum::extract::{
     ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, RawQuery, Request, State,
 };
 use axum::http::request::Parts;
-use axum::http::{header, HeaderName, Method, StatusCode, Uri};
+use axum::http::{header, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::map_request;
 use axum::response::{AppendHeaders, Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use demo_shared::{Demo, Flags, Parser, Reply};
+use demo_shared::{Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::axum::{bind_with, LastEventId, Sse, TcpOptions};
+use fanfare::tickets::take_from_uri;
 use tower_http::cors::{Any, CorsLayer};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone(), flags.body_timeout());
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Demo::start(&flags)?;
+    let hub = demo.hub().clone();
 
     let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
     let listener = bind_with(flags.address(), options).await?;
     let address = listener.local_addr()?;
     let app = app(demo).into_make_service_with_connect_info::<SocketAddr>();
-    let closing = hub.close_when(fanfare::signal());
+    let end = hub.drain_when(fanfare::signal(), flags.drain());
     if flags.tls() {
         #[cfg(feature = "tls")]
         {
@@ -52,7 +52,7 @@ async fn main() -> std::io::Result<()> {
             // Tapped, since axum then knows the clients' addresses.
             let listener = listener.tap_io(|_| {});
             demo_shared::say_listening_with_tls(address)?;
-            let server = axum::serve(listener, app).with_graceful_shutdown(closing);
+            let server = axum::serve(listener, app).with_graceful_shutdown(end);
             return hub.serve(server, flags.grace()).await;
         }
         #[cfg(not(feature = "tls"))]
@@ -61,7 +61,7 @@ async fn main() -> std::io::Result<()> {
     demo_shared::say_listening(address)?;
     let mut server = fanfare::axum::serve(listener, app)
         .max_connections(flags.max_connections())
-        .with_graceful_shutdown(closing);
+        .with_graceful_shutdown(end);
     if let Some(timeout) = flags.header_timeout() {
         server = server.header_read_timeout(timeout);
     }
@@ -71,8 +71,9 @@ async fn main() -> std::io::Result<()> {
 fn app(demo: Demo) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([
+            header::AUTHORIZATION,
             header::CACHE_CONTROL,
             header::CONTENT_TYPE,
             HeaderName::from_static("last-event-id"),
@@ -85,35 +86,52 @@ fn app(demo: Demo) -> Router {
         .route("/events/{topics}", get(events))
         .route("/publish/{topic}", post(publish))
         .route("/echo", post(echo))
+        .route("/tickets", post(ticket))
         .route("/poll", get(poll))
         .route("/long-poll", get(long_poll))
+        .route("/streams", delete(disconnect))
         .route("/stats", get(stats))
+        .route("/metrics", get(metrics))
+        .route("/debug", get(Html(demo_shared::DEBUG_PAGE)))
+        .route("/debug/streams", get(debug))
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .layer(DefaultBodyLimit::max(demo_shared::MAX_DATA))
         .layer(cors)
+        // The outermost: what another layer would log has no ticket in it.
+        .layer(map_request(take_ticket))
         .with_state(demo)
+}
+
+async fn take_ticket(mut request: Request) -> Request {
+    let presented: Presented = take_from_uri(request.uri_mut());
+    request.extensions_mut().insert(presented);
+    request
 }
 
 async fn all_events(
     demo: State<Demo>,
     client: ConnectInfo<SocketAddr>,
+    shown: Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    events(demo, client, Segment("all".to_owned()), last).await
+    events(demo, client, shown, Segment("all".to_owned()), last).await
 }
 
 async fn events(
     State(demo): State<Demo>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Shown(credentials): Shown,
     Segment(topics): Segment,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo.events(&topics, last, client.ip())?))
+    let subscribe = demo.events(&topics, last, client.ip(), credentials);
+    Ok(Sse::new(subscribe.await?))
 }
 
 async fn publish(
     State(demo): State<Demo>,
+    _: Allowed,
     Segment(topic): Segment,
     RawQuery(query): RawQuery,
     Data(data): Data,
@@ -123,25 +141,65 @@ async fn publish(
     Ok(Answer(published))
 }
 
-async fn echo(Data(events): Data) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo_shared::echo(&events)?))
+async fn echo(
+    State(demo): State<Demo>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    _: Allowed,
+    Data(events): Data,
+) -> Result<Sse, Answer> {
+    Ok(Sse::new(demo.echo(&events, client.ip())?))
 }
 
-async fn poll(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Result<Answer, Answer> {
+async fn ticket(
+    State(demo): State<Demo>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    _: Allowed,
+    RawQuery(query): RawQuery,
+) -> Result<Answer, Answer> {
+    Ok(Answer(
+        demo.ticket(&query.unwrap_or_default(), client.ip())?,
+    ))
+}
+
+async fn poll(
+    State(demo): State<Demo>,
+    _: Allowed,
+    RawQuery(query): RawQuery,
+) -> Result<Answer, Answer> {
     Ok(Answer(demo.poll(&query.unwrap_or_default()).await?))
 }
 
 async fn long_poll(
     State(demo): State<Demo>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    _: Allowed,
     RawQuery(query): RawQuery,
 ) -> Result<Answer, Answer> {
     let query = query.unwrap_or_default();
     Ok(Answer(demo.long_poll(&query, client.ip()).await?))
 }
 
+async fn disconnect(
+    State(demo): State<Demo>,
+    _: Allowed,
+    RawQuery(query): RawQuery,
+) -> Result<Answer, Answer> {
+    Ok(Answer(demo.disconnect(&query.unwrap_or_default())?))
+}
+
+async fn debug(State(demo): State<Demo>, _: Allowed) -> Answer {
+    Answer(demo.debug())
+}
+
 async fn stats(State(demo): State<Demo>) -> Answer {
     Answer(demo.stats().await)
+}
+
+async fn metrics(State(demo): State<Demo>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, demo_shared::METRICS_TYPE)],
+        demo.metrics(),
+    )
 }
 
 async fn no_route(uri: Uri) -> Answer {
@@ -160,6 +218,38 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
             Err(_) => Err(Answer(Reply::path_not_utf8())),
         }
     }
+}
+
+/// What a request shows of who sends it.
+struct Shown(Credentials);
+
+impl<S: Sync> FromRequestParts<S> for Shown {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(credentials(parts)))
+    }
+}
+
+/// A request from who may do what needs the token.
+struct Allowed;
+
+impl FromRequestParts<Demo> for Allowed {
+    type Rejection = Answer;
+
+    async fn from_request_parts(parts: &mut Parts, demo: &Demo) -> Result<Self, Answer> {
+        demo.check_token(&credentials(parts))?;
+        Ok(Self)
+    }
+}
+
+fn credentials(parts: &Parts) -> Credentials {
+    let authorization = parts.headers.get(header::AUTHORIZATION);
+    let ticket: Option<&Presented> = parts.extensions.get();
+    Credentials::new(
+        authorization.map(HeaderValue::as_bytes),
+        ticket.cloned().unwrap_or(Ok(None)),
+    )
 }
 
 /// A body, refused in the demo's words.

@@ -11,10 +11,11 @@ mod tls;
 use std::convert::Infallible;
 
 use async_io::block_on;
-use demo_shared::{path, Demo, Flags, Parser, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Reply};
 use fanfare::hyper::smol::{bind_with, serve, Peer, TcpOptions};
 use fanfare::hyper::LastEventId;
 use fanfare::response::SseBody;
+use fanfare::tickets::take_from_uri;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -27,11 +28,8 @@ type Body = Either<SseBody, Full<Bytes>>;
 fn main() -> std::io::Result<()> {
     let flags = Flags::parse();
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone(), flags.body_timeout());
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Demo::start(&flags)?;
+    let hub = demo.hub().clone();
 
     if flags.tls() {
         if flags.limits_connections() {
@@ -49,23 +47,34 @@ fn main() -> std::io::Result<()> {
         let service = service_fn(move |request| answer(demo.clone(), request));
         let mut server = serve(listener, service)
             .max_connections(flags.max_connections())
-            .with_graceful_shutdown(hub.close_when(fanfare::signal()))
-            .grace(flags.grace());
+            .with_graceful_shutdown(hub.drain_when(fanfare::signal(), flags.drain()));
         if let Some(timeout) = flags.header_timeout() {
             server = server.header_read_timeout(timeout);
         }
-        server.await;
-        Ok(())
+        let server = async {
+            server.await;
+            Ok(())
+        };
+        hub.serve(server, flags.grace()).await
     })
 }
 
-async fn answer(demo: Demo, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let mut response = route(&demo, request).await;
+async fn answer(demo: Demo, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    // First of all: what logs the address further on has no ticket in it.
+    let ticket = take_from_uri(request.uri_mut());
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let credentials = Credentials::new(authorization.map(HeaderValue::as_bytes), ticket);
+    let answered = route(&demo, request, credentials).await;
+    let mut response = answered.unwrap_or_else(json);
     set(&mut response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     Ok(response)
 }
 
-async fn route(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
+async fn route(
+    demo: &Demo,
+    request: Request<Incoming>,
+    credentials: Credentials,
+) -> Result<Response<Body>, Reply> {
     let target = request.uri().path().to_owned();
     let segments: Vec<&str> = target.split('/').skip(1).collect();
     let method = match request.method() {
@@ -73,48 +82,73 @@ async fn route(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
         &Method::HEAD => &Method::GET,
         method => method,
     };
-    match (method, &segments[..]) {
+    let check_token = || demo.check_token(&credentials);
+    Ok(match (method, &segments[..]) {
         (&Method::OPTIONS, _) => preflight(),
-        (&Method::GET, [""]) => page(),
-        (&Method::GET, ["events"]) => events(demo, "all", &request),
-        (&Method::GET, ["events", topics]) if !topics.is_empty() => events(demo, topics, &request),
-        (&Method::POST, ["publish", topic]) if !topic.is_empty() => {
-            publish(demo, topic, request).await
+        (&Method::GET, [""]) => page(demo_shared::PAGE),
+        (&Method::GET, ["events"]) => events(demo, "all", &request, credentials).await?,
+        (&Method::GET, ["events", topics]) if !topics.is_empty() => {
+            events(demo, topics, &request, credentials).await?
         }
-        (&Method::POST, ["echo"]) => echo(demo, request).await,
-        (&Method::GET, ["poll"]) => poll(demo, &request).await,
-        (&Method::GET, ["long-poll"]) => long_poll(demo, &request).await,
+        (&Method::POST, ["publish", topic]) if !topic.is_empty() => {
+            check_token()?;
+            json(publish(demo, topic, request).await?)
+        }
+        (&Method::POST, ["echo"]) => {
+            check_token()?;
+            echo(demo, request).await?
+        }
+        (&Method::POST, ["tickets"]) => {
+            check_token()?;
+            json(demo.ticket(query(&request), client(&request))?)
+        }
+        (&Method::GET, ["poll"]) => {
+            check_token()?;
+            json(demo.poll(query(&request)).await?)
+        }
+        (&Method::GET, ["long-poll"]) => {
+            check_token()?;
+            json(demo.long_poll(query(&request), client(&request)).await?)
+        }
+        (&Method::DELETE, ["streams"]) => {
+            check_token()?;
+            json(demo.disconnect(query(&request))?)
+        }
         (&Method::GET, ["stats"]) => json(demo.stats().await),
+        (&Method::GET, ["metrics"]) => text(demo.metrics(), demo_shared::METRICS_TYPE),
+        (&Method::GET, ["debug"]) => page(demo_shared::DEBUG_PAGE),
+        (&Method::GET, ["debug", "streams"]) => {
+            check_token()?;
+            json(demo.debug())
+        }
         _ => json(Reply::no_route(&target)),
-    }
+    })
 }
 
-fn events(demo: &Demo, topics: &str, request: &Request<Incoming>) -> Response<Body> {
+async fn events(
+    demo: &Demo,
+    topics: &str,
+    request: &Request<Incoming>,
+    credentials: Credentials,
+) -> Result<Response<Body>, Reply> {
+    let topics = path::decode(topics)?;
     let last = LastEventId::from_request(request);
-    let subscribe =
-        path::decode(topics).and_then(|topics| demo.events(&topics, last, client(request)));
-    match subscribe {
-        Ok(subscribe) => fanfare::hyper::response(subscribe).map(Either::Left),
-        Err(reply) => json(reply),
-    }
+    let subscribe = demo.events(&topics, last, client(request), credentials);
+    Ok(fanfare::hyper::response(subscribe.await?).map(Either::Left))
 }
 
-async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Response<Body> {
+async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Result<Reply, Reply> {
     let query = query(&request).to_owned();
-    let published = async {
-        let topic = path::decode(topic)?;
-        let data = demo.in_time(read(request.into_body())).await?;
-        demo.publish(&topic, &query, &data).await
-    };
-    json(published.await.unwrap_or_else(|refusal| refusal))
+    let topic = path::decode(topic)?;
+    let data = demo.in_time(read(request.into_body())).await?;
+    demo.publish(&topic, &query, &data).await
 }
 
-async fn echo(demo: &Demo, request: Request<Incoming>) -> Response<Body> {
-    let events = demo.in_time(read(request.into_body())).await;
-    match events.and_then(|events| demo_shared::echo(&events)) {
-        Ok(events) => fanfare::hyper::response(events).map(Either::Left),
-        Err(reply) => json(reply),
-    }
+async fn echo(demo: &Demo, request: Request<Incoming>) -> Result<Response<Body>, Reply> {
+    let client = client(&request);
+    let events = demo.in_time(read(request.into_body())).await?;
+    let stream = demo.echo(&events, client)?;
+    Ok(fanfare::hyper::response(stream).map(Either::Left))
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Reply> {
@@ -126,23 +160,13 @@ async fn read(body: Incoming) -> Result<Bytes, Reply> {
     }
 }
 
-async fn poll(demo: &Demo, request: &Request<Incoming>) -> Response<Body> {
-    let page = demo.poll(query(request)).await;
-    json(page.unwrap_or_else(|refusal| refusal))
+fn page(html: &'static str) -> Response<Body> {
+    text(html, "text/html; charset=utf-8")
 }
 
-async fn long_poll(demo: &Demo, request: &Request<Incoming>) -> Response<Body> {
-    let page = demo.long_poll(query(request), client(request)).await;
-    json(page.unwrap_or_else(|refusal| refusal))
-}
-
-fn page() -> Response<Body> {
-    let mut response = Response::new(Either::Right(demo_shared::PAGE.into()));
-    set(
-        &mut response,
-        header::CONTENT_TYPE,
-        "text/html; charset=utf-8",
-    );
+fn text(text: impl Into<Bytes>, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(Either::Right(text.into().into()));
+    set(&mut response, header::CONTENT_TYPE, kind);
     response
 }
 

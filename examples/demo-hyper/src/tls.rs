@@ -37,7 +37,7 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// The most that is read at once: what a TLS record holds.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Serves the demo until the signal, and then until its streams have ended.
+/// Serves the demo until its streams have been drained.
 pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(Certificate::self_signed(flags)?.server_config()?));
     let options = TcpOptions::new().keep_alive(demo.hub().keep_alive_interval());
@@ -51,17 +51,16 @@ pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
     }
     demo_shared::say_listening_with_tls(listener.get_ref().local_addr()?)?;
 
-    let closing = demo.hub().close_when(fanfare::signal());
+    let end = demo.hub().drain_when(fanfare::signal(), flags.drain());
     let connections = GracefulShutdown::new();
     let accept = accept(&listener, &acceptor, &demo, &tasks, &server, &connections);
-    tasks.0.run(future::or(closing, accept)).await;
+    tasks.0.run(future::or(end, accept)).await;
     drop(listener);
-    let time_is_over = async {
-        Pause::after(flags.grace()).await;
+    let last = async {
+        connections.shutdown().await;
+        Ok(())
     };
-    let ended = future::or(connections.shutdown(), time_is_over);
-    tasks.0.run(ended).await;
-    Ok(())
+    tasks.0.run(demo.hub().serve(last, flags.grace())).await
 }
 
 async fn accept(

@@ -8,21 +8,23 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use demo_shared::{path, Demo, Flags, Parser, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::rocket::{LastEventId, RocketExt, Sse};
+use fanfare::tickets::take_from_target;
 #[cfg(feature = "tls")]
 use rocket::config::TlsConfig;
 use rocket::data::{self, Data, FromData, ToByteUnit};
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
-use rocket::http::{Header, Status};
+use rocket::http::uri::Origin;
+use rocket::http::{ContentType, Header, Status};
 use rocket::request::{FromRequest, Outcome};
 use rocket::response::content::RawHtml;
 use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
 use rocket::{
-    async_trait, catch, catchers, get, options, post, routes, uri, Build, Config, Request, Rocket,
-    State,
+    async_trait, catch, catchers, delete, get, options, post, routes, uri, Build, Config, Request,
+    Rocket, State,
 };
 
 #[rocket::main]
@@ -41,18 +43,18 @@ async fn main() -> io::Result<()> {
         );
     }
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone(), flags.body_timeout());
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Demo::start(&flags)?;
+    let hub = demo.hub().clone();
 
     let config = config(&flags)?;
-    let app = app(demo, config).attach(fanfare::rocket::fairing(hub));
-    match app.launch_until(fanfare::signal()).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(io::Error::other(error.to_string())),
-    }
+    let app = app(demo, config).attach(fanfare::rocket::fairing(hub.clone()));
+    let end = hub.drain_when(fanfare::signal(), flags.drain());
+    let server = async {
+        let ended = app.launch_until(end).await;
+        ended.map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(())
+    };
+    hub.serve(server, flags.grace()).await
 }
 
 fn address(flags: &Flags) -> io::Result<SocketAddr> {
@@ -93,6 +95,11 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
             response.set_raw_header("Access-Control-Allow-Origin", "*");
             Box::pin(async {})
         }))
+        // The first, and before Rocket logs the request: no log has a ticket in it.
+        .attach(AdHoc::on_request("Tickets", |request, _| {
+            take_ticket(request);
+            Box::pin(async {})
+        }))
         .attach(AdHoc::on_request("Slashes", |request, _| {
             // To Rocket `/stats/` and `//stats` are `/stats`; here they are no routes.
             let path = request.uri().path();
@@ -110,9 +117,23 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
         }))
         .mount(
             "/",
-            routes![page, preflight, all_events, events, publish, echo, poll, long_poll, stats],
+            routes![
+                page, preflight, all_events, events, publish, echo, ticket, poll, long_poll,
+                disconnect, stats, metrics, debug_page, debug
+            ],
         )
         .register("/", catchers![no_route, refused])
+}
+
+fn take_ticket(request: &mut Request<'_>) {
+    let target = request.uri().to_string();
+    let taken = take_from_target(&target);
+    if taken.rest != target {
+        // A part of an address is one. If it were not: rather `/` than the ticket.
+        let uri = Origin::parse_owned(taken.rest.into_owned());
+        request.set_uri(uri.unwrap_or_else(|_| uri!("/")));
+    }
+    request.local_cache::<Presented, _>(|| taken.ticket);
 }
 
 fn say_listening(config: &Config) -> io::Result<()> {
@@ -146,55 +167,116 @@ struct Preflight {
 }
 
 #[get("/events")]
-fn all_events(demo: &State<Demo>, client: SocketAddr, last: LastEventId) -> Result<Sse, Answer> {
-    Ok(Sse::new(demo.events("all", last, client.ip())?))
+async fn all_events(
+    demo: &State<Demo>,
+    client: SocketAddr,
+    shown: Shown,
+    last: LastEventId,
+) -> Result<Sse, Answer> {
+    let subscribe = demo.events("all", last, client.ip(), shown.0);
+    Ok(Sse::new(subscribe.await?))
 }
 
 #[get("/events/<_>")]
-fn events(
+async fn events(
     topics: Result<Segment, Reply>,
     demo: &State<Demo>,
     client: SocketAddr,
+    shown: Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
     let Segment(topics) = topics?;
-    Ok(Sse::new(demo.events(&topics, last, client.ip())?))
+    let subscribe = demo.events(&topics, last, client.ip(), shown.0);
+    Ok(Sse::new(subscribe.await?))
 }
 
 #[post("/publish/<_>", data = "<body>")]
 async fn publish(
+    allowed: Result<Allowed, Reply>,
     topic: Result<Segment, Reply>,
     query: Query<'_>,
     body: Result<Body, Reply>,
     demo: &State<Demo>,
 ) -> Result<Answer, Answer> {
+    allowed?;
     let (Segment(topic), Body(data)) = (topic?, body?);
     Ok(Answer(demo.publish(&topic, query.0, &data).await?))
 }
 
 #[post("/echo", data = "<body>")]
-fn echo(body: Result<Body, Reply>) -> Result<Sse, Answer> {
+fn echo(
+    allowed: Result<Allowed, Reply>,
+    body: Result<Body, Reply>,
+    client: SocketAddr,
+    demo: &State<Demo>,
+) -> Result<Sse, Answer> {
+    allowed?;
     let Body(events) = body?;
-    Ok(Sse::new(demo_shared::echo(&events)?))
+    Ok(Sse::new(demo.echo(&events, client.ip())?))
+}
+
+#[post("/tickets")]
+fn ticket(
+    allowed: Result<Allowed, Reply>,
+    query: Query<'_>,
+    client: SocketAddr,
+    demo: &State<Demo>,
+) -> Result<Answer, Answer> {
+    allowed?;
+    Ok(Answer(demo.ticket(query.0, client.ip())?))
 }
 
 #[get("/poll")]
-async fn poll(query: Query<'_>, demo: &State<Demo>) -> Result<Answer, Answer> {
+async fn poll(
+    allowed: Result<Allowed, Reply>,
+    query: Query<'_>,
+    demo: &State<Demo>,
+) -> Result<Answer, Answer> {
+    allowed?;
     Ok(Answer(demo.poll(query.0).await?))
 }
 
 #[get("/long-poll")]
 async fn long_poll(
+    allowed: Result<Allowed, Reply>,
     query: Query<'_>,
     client: SocketAddr,
     demo: &State<Demo>,
 ) -> Result<Answer, Answer> {
+    allowed?;
     Ok(Answer(demo.long_poll(query.0, client.ip()).await?))
+}
+
+#[delete("/streams")]
+fn disconnect(
+    allowed: Result<Allowed, Reply>,
+    query: Query<'_>,
+    demo: &State<Demo>,
+) -> Result<Answer, Answer> {
+    allowed?;
+    Ok(Answer(demo.disconnect(query.0)?))
 }
 
 #[get("/stats")]
 async fn stats(demo: &State<Demo>) -> Answer {
     Answer(demo.stats().await)
+}
+
+#[get("/metrics")]
+fn metrics(demo: &State<Demo>) -> (ContentType, String) {
+    let kind = ContentType::parse_flexible(demo_shared::METRICS_TYPE);
+    (kind.unwrap_or(ContentType::Plain), demo.metrics())
+}
+
+#[get("/debug")]
+fn debug_page() -> RawHtml<&'static str> {
+    RawHtml(demo_shared::DEBUG_PAGE)
+}
+
+#[get("/debug/streams")]
+fn debug(allowed: Result<Allowed, Reply>, demo: &State<Demo>) -> Result<Answer, Answer> {
+    allowed?;
+    Ok(Answer(demo.debug()))
 }
 
 #[catch(404)]
@@ -220,6 +302,42 @@ impl<'r> FromRequest<'r> for Segment {
             Err(reply) => Outcome::Error((Status::new(reply.status), reply)),
         }
     }
+}
+
+/// What a request shows of who sends it.
+struct Shown(Credentials);
+
+#[async_trait]
+impl<'r> FromRequest<'r> for Shown {
+    type Error = Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Infallible> {
+        Outcome::Success(Self(credentials(request)))
+    }
+}
+
+/// A request from who may do what needs the token.
+struct Allowed;
+
+#[async_trait]
+impl<'r> FromRequest<'r> for Allowed {
+    type Error = Reply;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Reply> {
+        let Some(demo) = request.rocket().state::<Demo>() else {
+            return Outcome::Forward(Status::InternalServerError);
+        };
+        match demo.check_token(&credentials(request)) {
+            Ok(()) => Outcome::Success(Self),
+            Err(reply) => Outcome::Error((Status::new(reply.status), reply)),
+        }
+    }
+}
+
+fn credentials(request: &Request<'_>) -> Credentials {
+    let authorization = request.headers().get_one("Authorization");
+    let ticket = request.local_cache(|| Presented::Ok(None)).clone();
+    Credentials::new(authorization.map(str::as_bytes), ticket)
 }
 
 /// The query as it came.

@@ -5,19 +5,24 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fanfare::broadcaster::{Private, Stats};
 use fanfare::{
-    Broadcaster, Decoded, Decoder, Event, EventId, EventName, Gap, LastEventId, PublishError,
-    Record, Subscribe, Topic, Topics,
+    Broadcaster, Decoded, Decoder, Event, EventId, EventName, EventStream, Gap, LastEventId,
+    PublishError, Record, Subscribe, Topic, Topics,
 };
 use futures_lite::{future, StreamExt};
 use futures_timer::Delay;
 use serde_json::{json, Map, Value};
 
+use crate::access::{Access, Credentials};
+use crate::prometheus::Prometheus;
 use crate::query::Query;
-use crate::Reply;
+use crate::{echo, Flags, Reply};
 
 /// The most records in one answer to a client that polls.
 const PAGE_RECORDS: usize = 1_000;
@@ -31,6 +36,12 @@ const MAX_NAME_BYTES: usize = 255;
 /// The topic, and the event name, under which new names are announced.
 const NAMES: &str = "topics";
 
+/// The most streams that are shown at once.
+const MAX_STREAMS: usize = 1_000;
+
+/// How long a ticket is valid, and a body may take, if no flag says.
+const DEFAULT_TIME: Duration = Duration::from_secs(30);
+
 /// How long a long poll is held if it does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 
@@ -41,6 +52,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Demo {
     hub: Broadcaster,
+    access: Access,
+    prometheus: Arc<Prometheus>,
     body_timeout: Duration,
     names: Arc<Mutex<BTreeSet<String>>>,
     /// Up to where the announcements of names have been read.
@@ -48,15 +61,40 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// A demo around a broadcaster, which waits for a body for so long.
-    #[must_use]
-    pub fn new(hub: Broadcaster, body_timeout: Duration) -> Self {
-        Self {
+    /// The demo that the flags ask for: its broadcaster, and this machine's metrics published there.
+    ///
+    /// # Errors
+    ///
+    /// If its history cannot be kept where they say, or the system refuses a thread or random numbers.
+    pub fn start(flags: &Flags) -> io::Result<Self> {
+        let access = Access::new(flags.token().cloned(), flags.ticket_lifetime())?;
+        let hub = crate::broadcaster(flags)?;
+        let demo = Self::with_access(hub, access, flags.body_timeout())?;
+        if let Some(every) = flags.metrics_every() {
+            crate::publish_metrics(&demo, every)?;
+        }
+        Ok(demo)
+    }
+
+    /// A demo around a broadcaster, open to everybody; one in a process.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses random numbers, or there is another.
+    pub fn new(hub: Broadcaster) -> io::Result<Self> {
+        let access = Access::new(None, DEFAULT_TIME)?;
+        Self::with_access(hub, access, DEFAULT_TIME)
+    }
+
+    fn with_access(hub: Broadcaster, access: Access, body_timeout: Duration) -> io::Result<Self> {
+        Ok(Self {
+            prometheus: Arc::new(Prometheus::install(&hub)?),
             hub,
+            access,
             body_timeout,
             names: Arc::default(),
             names_after: Arc::default(),
-        }
+        })
     }
 
     /// Reads a body, which must be there in time: else half of one would keep its connection, and what has
@@ -82,23 +120,49 @@ impl Demo {
         &self.hub
     }
 
+    /// Whether somebody may do what needs the token: all but reading the pages, the counters, and,
+    /// with a ticket, [`events`](Self::events).
+    ///
+    /// # Errors
+    ///
+    /// A 401.
+    pub fn check_token(&self, credentials: &Credentials) -> Result<(), Reply> {
+        self.access.check_token(credentials)
+    }
+
+    /// `POST /tickets?topics=a,b`: a ticket for one client address, for who may do what needs the
+    /// token.
+    ///
+    /// # Errors
+    ///
+    /// A 400 if the query selects no topics, or too many.
+    pub fn ticket(&self, query: &str, client: impl ToString) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["topics"])?;
+        let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
+        self.access.issue(&client.to_string(), topics)
+    }
+
     /// `GET /events/{topics}`: a stream for one client address.
     ///
     /// # Errors
     ///
-    /// A 400 if the text selects no topics.
-    pub fn events(
+    /// A 400 if the text selects no topics; a 401 without the token or a ticket.
+    pub async fn events(
         &self,
         topics: &str,
         last: impl Into<LastEventId>,
         client: impl ToString,
+        credentials: Credentials,
     ) -> Result<Subscribe, Reply> {
         let topics = parse_topics(topics)?;
-        Ok(self
-            .hub
-            .subscribe(topics)
-            .after(last)
-            .key(client.to_string()))
+        let client = client.to_string();
+        let grant = self.access.check(&credentials, &topics).await?;
+        let subscribe = self.hub.subscribe(topics).after(last).key(client);
+        Ok(match grant {
+            // The address to which the ticket was issued, if that is another.
+            Some(grant) => subscribe.key(grant.key),
+            None => subscribe,
+        })
     }
 
     /// `POST /publish/{topic}?event=NAME`. Without `event` the event is named after its topic; an
@@ -185,6 +249,63 @@ impl Demo {
         after.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// `POST /echo`: the events in a JSON array, `[{"data": "hello", "event": "greeting"}]`.
+    ///
+    /// Any stream of [`Event`]s becomes a framework's `Sse`, with the same headers, a first byte at
+    /// once and signs of life. It ends where the stream ends. An answer that a language model writes
+    /// word by word is such a stream. The broadcaster counts it with all others, and ends it with
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// A 400 if it is not such an array, or if a name or an id could break out of its field.
+    pub fn echo(&self, events: &[u8], client: impl ToString) -> Result<Private, Reply> {
+        let stream = EventStream::new(echo::parse(events)?);
+        Ok(self.hub.private(stream).key(client.to_string()))
+    }
+
+    /// `DELETE /streams?client=ADDRESS`: ends every stream of a client address now.
+    ///
+    /// # Errors
+    ///
+    /// A 400 if `client` is not an address.
+    pub fn disconnect(&self, query: &str) -> Result<Reply, Reply> {
+        let query = Query::parse(query, &["client"])?;
+        let client = query.text("client")?.and_then(|text| text.parse().ok());
+        let Some::<IpAddr>(client) = client else {
+            return Err(Reply::error(400, "`client` is an IP address"));
+        };
+        let ended = self.hub.disconnect(&client.to_string());
+        Ok(Reply::new(200, json!({ "ended": ended })))
+    }
+
+    /// `GET /debug/streams`: the topics, and where the oldest streams are in them.
+    #[must_use]
+    pub fn debug(&self) -> Reply {
+        let streams = self.hub.streams();
+        let shown = streams.iter().take(MAX_STREAMS).map(|stream| {
+            let keys: Vec<&str> = stream.keys.iter().map(AsRef::as_ref).collect();
+            json!({
+                "keys": keys,
+                "topics": stream.topics.as_ref().map(ToString::to_string),
+                "behind": stream.behind,
+                "age": stream.age.as_secs_f64(),
+            })
+        });
+        let stats = self.hub.stats();
+        Reply::new(
+            200,
+            json!({
+                "subscribers": stats.subscribers,
+                "last": stats.last.to_string(),
+                "draining": self.hub.is_draining(),
+                "topics": topics_json(&stats),
+                "streams": shown.collect::<Vec<_>>(),
+                "not_shown": streams.len().saturating_sub(MAX_STREAMS),
+            }),
+        )
+    }
+
     /// `GET /poll?after=ID&topics=a,b`.
     ///
     /// # Errors
@@ -238,29 +359,21 @@ impl Demo {
         ))
     }
 
+    /// `GET /metrics`, of the type [`METRICS_TYPE`](crate::METRICS_TYPE).
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.prometheus.page()
+    }
+
     /// `GET /stats`.
     pub async fn stats(&self) -> Reply {
         self.learn_names().await;
         let stats = self.hub.stats();
-        let id = |id: Option<EventId>| id.map(|id| id.to_string());
-        let topics: Map<String, Value> = stats
-            .topics
-            .iter()
-            .map(|(topic, stats)| {
-                let stats = json!({
-                    "records": stats.records,
-                    "bytes": stats.bytes,
-                    "oldest": id(stats.oldest),
-                    "newest": id(stats.newest),
-                    "subscribers": stats.subscribers,
-                });
-                (topic.to_string(), stats)
-            })
-            .collect();
         let names = self.names();
         Reply::new(
             200,
             json!({
+                "needs_token": self.access.needs_token(),
                 "subscribers": stats.subscribers,
                 "published": stats.published,
                 "delivered": stats.delivered,
@@ -274,7 +387,7 @@ impl Demo {
                     "reads": backend.reads,
                     "failures": backend.failures,
                 })),
-                "topics": topics,
+                "topics": topics_json(&stats),
             }),
         )
     }
@@ -358,6 +471,21 @@ fn event_json(record: &Record) -> Option<Value> {
         "event": message.name,
         "data": message.data,
     }))
+}
+
+fn topics_json(stats: &Stats) -> Map<String, Value> {
+    let id = |id: Option<EventId>| id.map(|id| id.to_string());
+    let topics = stats.topics.iter().map(|(topic, stats)| {
+        let stats = json!({
+            "records": stats.records,
+            "bytes": stats.bytes,
+            "oldest": id(stats.oldest),
+            "newest": id(stats.newest),
+            "subscribers": stats.subscribers,
+        });
+        (topic.to_string(), stats)
+    });
+    topics.collect()
 }
 
 /// The name that a record of the topic [`NAMES`] announces.

@@ -21,23 +21,10 @@ struct Fields {
     comment: Option<String>,
 }
 
-/// `POST /echo`: the events in a JSON array, `[{"data": "hello", "event": "greeting"}]`.
+/// The events in a JSON array, `[{"data": "hello", "event": "greeting"}]`.
 ///
-/// No broadcaster is involved: any stream of [`Event`]s becomes a framework's `Sse`, with the same
-/// headers, a first byte at once and signs of life. It ends where the stream ends. An answer that a
-/// language model writes word by word is such a stream.
-///
-/// # Errors
-///
-/// A 400 if it is not such an array, or if a name or an id could break out of its field.
-///
-/// ```
-/// use demo_shared::echo;
-///
-/// assert!(echo(br#"[{"data": "hello", "event": "greeting"}]"#).is_ok());
-/// assert_eq!(echo(br#"[{"id": "1\n2"}]"#).err().map(|reply| reply.status), Some(400));
-/// ```
-pub fn echo(events: &[u8]) -> Result<impl Stream<Item = Event> + Send + 'static, Reply> {
+/// Fails with a 400 if it is not such an array, or if a name or an id could break out of its field.
+pub(crate) fn parse(events: &[u8]) -> Result<impl Stream<Item = Event> + Send, Reply> {
     let events: Vec<Fields> = serde_json::from_slice(events)
         .map_err(|_| Reply::error(400, "the body is a JSON array of events"))?;
     let events = events.into_iter().map(Fields::into_event);

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{builder::ValueParser, error::ErrorKind, value_parser, Parser, ValueEnum};
+use fanfare::broadcaster::{Drain, Rate};
+
+use crate::access::Token;
 
 /// One hour: the longest pause that a flag in milliseconds accepts.
 const HOUR_MS: u64 = 60 * 60 * 1_000;
@@ -56,6 +59,18 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_per_client: u32,
 
+    /// What happens past that: the new stream is refused, or the address's oldest ended
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = KeyFull::Refuse)]
+    when_key_full: KeyFull,
+
+    /// New streams per client address and minute; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    connect_rate: u32,
+
+    /// Seconds after which any stream is ended, a tenth earlier at most; fractions allowed, 0 is never
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds_or_zero)]
+    max_lifetime: Duration,
+
     /// What happens to a client that falls behind what is kept
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = Lag::Resume)]
     lag: Lag,
@@ -64,9 +79,13 @@ pub struct Flags {
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = value_parser!(u64).range(..=HOUR_MS))]
     metrics_every: u64,
 
-    /// Seconds for which clients that do not read may hold up the shutdown
+    /// Seconds for which clients that do not read may hold up the shutdown, after --drain
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = value_parser!(u32).range(1..=3_600))]
     grace: u32,
+
+    /// Milliseconds over which streams end at the shutdown
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = value_parser!(u64).range(..=HOUR_MS))]
+    drain: u64,
 
     /// Seconds within which a client must have sent a request's head, else it is disconnected;
     /// fractions allowed [default: what the framework's server says]
@@ -95,6 +114,15 @@ pub struct Flags {
     )]
     stream: String,
 
+    /// What clients must show as `Authorization: Bearer SECRET` to publish, to listen, to get a ticket,
+    /// and to look behind the scenes
+    #[arg(long, value_name = "SECRET", value_parser = token)]
+    token: Option<Token>,
+
+    /// Seconds for which a ticket is valid; fractions allowed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    ticket_lifetime: Duration,
+
     /// Speak HTTPS and HTTP/2, with a self-signed certificate made at start
     #[arg(long)]
     tls: bool,
@@ -108,6 +136,15 @@ pub enum WhenFull {
     Status,
     /// Answer 200 with a retry and a clean end; a browser then comes back by itself
     Soft,
+}
+
+/// What happens when a client address has [`Flags::max_per_client`] streams and opens one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyFull {
+    /// It is refused
+    Refuse,
+    /// The address's oldest is ended, and it is admitted
+    EndOldest,
 }
 
 /// What happens to a subscriber that falls behind what its topics keep.
@@ -174,14 +211,38 @@ impl Flags {
         (self.max_per_client > 0).then(|| widen(self.max_per_client))
     }
 
+    /// What happens to an address's streams past that.
+    pub fn when_key_full(&self) -> KeyFull {
+        self.when_key_full
+    }
+
+    /// How fast a client address may open streams; `None` is as fast as it likes.
+    pub fn connect_rate(&self) -> Option<Rate> {
+        let per_minute = |count| Rate::new(count, Duration::from_secs(60));
+        (self.connect_rate > 0).then(|| per_minute(self.connect_rate))
+    }
+
+    /// How long any stream may last; `None` is for ever.
+    pub fn max_lifetime(&self) -> Option<Duration> {
+        (!self.max_lifetime.is_zero()).then_some(self.max_lifetime)
+    }
+
     /// What happens to a subscriber that falls behind.
     pub fn lag(&self) -> Lag {
         self.lag
     }
 
-    /// How long clients that do not read may hold up the shutdown, in whole seconds.
+    /// How long clients that do not read, and requests that are no streams, may hold up the
+    /// shutdown, in whole seconds.
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace.into())
+    }
+
+    /// How streams end at the shutdown: over `--drain`, and by [`grace`](Self::grace) later at the
+    /// latest.
+    pub fn drain(&self) -> Drain {
+        let window = Duration::from_millis(self.drain);
+        Drain::over(window).bound(window + self.grace())
     }
 
     /// Time between two events on topic `metrics`; `None` publishes none.
@@ -210,6 +271,16 @@ impl Flags {
         Some((self.redis.as_deref()?, &self.stream))
     }
 
+    /// What clients must show; `None` is nothing.
+    pub fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
+    /// How long a ticket is valid; never zero.
+    pub fn ticket_lifetime(&self) -> Duration {
+        self.ticket_lifetime
+    }
+
     /// Whether to speak HTTPS, which a demo whose framework cannot [refuses](Self::refuse).
     pub fn tls(&self) -> bool {
         self.tls
@@ -232,6 +303,16 @@ fn host() -> ValueParser {
     ValueParser::from(clap::builder::NonEmptyStringValueParser::new())
 }
 
+fn token(text: &str) -> Result<Token, String> {
+    // A header's value ends neither in white space nor in nothing.
+    if text.trim_ascii().is_empty() || text.trim_ascii() != text {
+        return Err(String::from(
+            "a token is not empty, and neither begins nor ends with a space",
+        ));
+    }
+    Ok(Token::from(text))
+}
+
 /// Reads a time in seconds, from a millisecond to a day.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
@@ -244,6 +325,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
         ));
     }
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// The same, or zero.
+fn seconds_or_zero(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    seconds(text)
 }
 
 #[cfg(test)]
@@ -278,21 +367,30 @@ mod tests {
         assert!(!flags.limits_connections());
         assert_eq!(flags.when_full(), WhenFull::Status);
         assert_eq!(flags.max_per_client(), None);
+        assert_eq!(flags.when_key_full(), KeyFull::Refuse);
+        assert_eq!(flags.connect_rate(), None);
+        assert_eq!(flags.max_lifetime(), None);
         assert_eq!(flags.lag(), Lag::Resume);
         assert_eq!(flags.metrics_every(), Some(Duration::from_secs(1)));
         assert_eq!(flags.header_timeout(), None);
         assert_eq!(flags.body_timeout(), Duration::from_secs(30));
+        assert!(flags.token().is_none());
+        assert_eq!(flags.ticket_lifetime(), Duration::from_secs(30));
         assert!(!flags.tls());
         assert_eq!((flags.data_dir(), flags.redis()), (None, None));
         assert_eq!(flags.grace(), Duration::from_secs(1));
+        let at_once = Drain::over(Duration::ZERO).bound(Duration::from_secs(1));
+        assert_eq!(flags.drain(), at_once);
     }
 
     #[test]
     fn every_flag_is_heard() {
         let flags = accept(
             "--host ::1 --port 0 --history 5000 --keep-alive 0.25 --retry 50 --max-clients 2 \
-             --max-connections 9 --when-full soft --max-per-client 3 --lag disconnect --metrics-every 100 \
-             --grace 5 --header-timeout 0.5 --body-timeout 0.75 --tls",
+             --max-connections 9 --when-full soft --max-per-client 3 --lag disconnect \
+             --metrics-every 100 --grace 5 --header-timeout 0.5 --body-timeout 0.75 --tls \
+             --when-key-full end-oldest --connect-rate 30 --max-lifetime 1.5 --drain 2000 \
+             --token s3cret --ticket-lifetime 0.5",
         );
         assert_eq!(flags.address(), ("::1", 0));
         assert_eq!(flags.history(), 5_000);
@@ -309,6 +407,14 @@ mod tests {
         assert_eq!(flags.body_timeout(), Duration::from_millis(750));
         assert!(flags.tls());
         assert_eq!(flags.grace(), Duration::from_secs(5));
+        assert!(flags.token().is_some());
+        assert!(!format!("{flags:?}").contains("s3cret"));
+        assert_eq!(flags.ticket_lifetime(), Duration::from_millis(500));
+        assert_eq!(flags.when_key_full(), KeyFull::EndOldest);
+        assert_eq!(flags.connect_rate().map(|rate| rate.count()), Some(30));
+        assert_eq!(flags.max_lifetime(), Some(Duration::from_millis(1_500)));
+        let drain = Drain::over(Duration::from_secs(2)).bound(Duration::from_secs(7));
+        assert_eq!(flags.drain(), drain);
     }
 
     #[test]
@@ -343,8 +449,11 @@ mod tests {
 
     #[test]
     fn zero_switches_off_where_that_is_documented() {
-        let flags = accept("--max-per-client 0 --metrics-every 0");
+        let flags =
+            accept("--max-per-client 0 --connect-rate 0 --max-lifetime 0 --metrics-every 0");
         assert_eq!(flags.max_per_client(), None);
+        assert_eq!(flags.connect_rate(), None);
+        assert_eq!(flags.max_lifetime(), None);
         assert_eq!(flags.metrics_every(), None);
     }
 
@@ -369,6 +478,11 @@ mod tests {
             "--max-per-client=-1",
             "--metrics-every 3600001",
             "--grace 0",
+            "--drain 3600001",
+            "--token=",
+            "--ticket-lifetime 0",
+            "--max-lifetime=-1",
+            "--connect-rate=-1",
             "--header-timeout 0",
             "--body-timeout 0",
         ] {
@@ -413,14 +527,20 @@ mod tests {
             "--max-connections",
             "--when-full",
             "--max-per-client",
+            "--when-key-full",
+            "--connect-rate",
+            "--max-lifetime",
             "--lag",
             "--metrics-every",
             "--grace",
+            "--drain",
             "--header-timeout",
             "--body-timeout",
             "--data-dir",
             "--redis",
             "--stream",
+            "--token",
+            "--ticket-lifetime",
             "--tls",
         ] {
             assert!(help.contains(flag), "{flag} is missing from:\n{help}");

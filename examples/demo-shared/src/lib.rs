@@ -5,12 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod answers;
 mod echo;
 pub mod flags;
 mod history;
 pub mod metrics;
 pub mod path;
+mod prometheus;
 mod query;
 mod reply;
 #[cfg(feature = "tls")]
@@ -21,26 +23,31 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
+use fanfare::broadcaster::KeyFull;
 use fanfare::{Broadcaster, KeepAlive, LagPolicy, PublishError, WhenRefused};
 use futures_lite::future::block_on;
 
+pub use access::{Credentials, Presented};
 pub use answers::{Demo, NotPublished};
 pub use clap::Parser;
-pub use echo::echo;
 pub use flags::Flags;
+pub use prometheus::METRICS_TYPE;
 pub use reply::{check_length, Reply};
 
-/// The dashboard: one page without outside resources.
-pub const PAGE: &str = include_str!("page.html");
+/// `GET /`, the dashboard: one page without outside resources.
+pub const PAGE: &str = concat!(include_str!("page.html"), include_str!("token.html"));
+
+/// `GET /debug`: what the broadcaster holds, looked at again and again. The same kind of page.
+pub const DEBUG_PAGE: &str = concat!(include_str!("debug.html"), include_str!("token.html"));
 
 /// The most bytes that one published event's data may have.
 pub const MAX_DATA: usize = 1 << 20;
 
 /// `Access-Control-Allow-Methods`: what scripts of other origins may do.
-pub const ALLOWED_METHODS: &str = "GET, POST";
+pub const ALLOWED_METHODS: &str = "GET, POST, DELETE";
 
 /// `Access-Control-Allow-Headers`: what their requests may carry.
-pub const ALLOWED_HEADERS: &str = "cache-control, content-type, last-event-id";
+pub const ALLOWED_HEADERS: &str = "authorization, cache-control, content-type, last-event-id";
 
 /// Why a demo that could speak HTTPS does not; for [`Flags::refuse`].
 pub const BUILT_WITHOUT_TLS: &str =
@@ -51,8 +58,8 @@ pub const BUILT_WITHOUT_TLS: &str =
 /// # Errors
 ///
 /// If its history cannot be kept where they say.
-pub fn broadcaster(flags: &Flags) -> std::io::Result<Broadcaster> {
-    let builder = Broadcaster::builder()
+pub(crate) fn broadcaster(flags: &Flags) -> std::io::Result<Broadcaster> {
+    let mut builder = Broadcaster::builder()
         .history(history::retention(flags))
         .keep_alive(KeepAlive::every(flags.keep_alive()))
         .retry(flags.retry())
@@ -63,6 +70,10 @@ pub fn broadcaster(flags: &Flags) -> std::io::Result<Broadcaster> {
         })
         .max_subscribers(flags.max_clients())
         .max_per_key(flags.max_per_client().unwrap_or(usize::MAX))
+        .when_key_full(match flags.when_key_full() {
+            flags::KeyFull::Refuse => KeyFull::Refuse,
+            flags::KeyFull::EndOldest => KeyFull::EndOldest,
+        })
         .when_refused(match flags.when_full() {
             flags::WhenFull::Status => WhenRefused::Status,
             flags::WhenFull::Soft => WhenRefused::Soft,
@@ -71,6 +82,12 @@ pub fn broadcaster(flags: &Flags) -> std::io::Result<Broadcaster> {
         .max_event_bytes(8 * MAX_DATA)
         // Strangers name topics here.
         .max_topics(1_000);
+    if let Some(rate) = flags.connect_rate() {
+        builder = builder.max_rate_per_key(rate);
+    }
+    if let Some(lifetime) = flags.max_lifetime() {
+        builder = builder.max_lifetime(lifetime);
+    }
     Ok(history::behind(builder, flags)?.build())
 }
 
@@ -80,7 +97,7 @@ pub fn broadcaster(flags: &Flags) -> std::io::Result<Broadcaster> {
 /// # Errors
 ///
 /// If the system refuses the thread.
-pub fn publish_metrics(demo: &Demo, every: Duration) -> std::io::Result<()> {
+pub(crate) fn publish_metrics(demo: &Demo, every: Duration) -> std::io::Result<()> {
     let demo = demo.clone();
     let publish = move || {
         let mut sampler = metrics::Sampler::new();

@@ -48,13 +48,21 @@ impl Reply {
     pub fn no_route(path: &str) -> Self {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let allow = match segments[..] {
-            ["" | "events" | "poll" | "long-poll" | "stats"] => "GET, HEAD, OPTIONS",
+            ["" | "events" | "poll" | "long-poll" | "stats" | "metrics" | "debug"]
+            | ["debug", "streams"] => "GET, HEAD, OPTIONS",
             ["events", topics] if !topics.is_empty() => "GET, HEAD, OPTIONS",
-            ["echo"] => "POST, OPTIONS",
+            ["streams"] => "DELETE, OPTIONS",
+            ["echo" | "tickets"] => "POST, OPTIONS",
             ["publish", topic] if !topic.is_empty() => "POST, OPTIONS",
             _ => return Self::error(404, "there is nothing here"),
         };
         Self::error(405, format!("only {allow} can be used here")).header("allow", allow)
+    }
+
+    /// The answer to who may not do this, whatever the reason.
+    pub(crate) fn unauthorised() -> Self {
+        let words = "this needs the token; for streams a ticket will do, which is valid once";
+        Self::error(401, words).header("www-authenticate", "Bearer")
     }
 
     /// The answer to a path that is not UTF-8.
@@ -117,6 +125,7 @@ mod tests {
             ("/", Some("GET, HEAD, OPTIONS")),
             ("/events/a", Some("GET, HEAD, OPTIONS")),
             ("/publish/a", Some("POST, OPTIONS")),
+            ("/streams", Some("DELETE, OPTIONS")),
             ("/events/", None),
             ("/publish", None),
             ("", None),

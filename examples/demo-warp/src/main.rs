@@ -7,12 +7,13 @@
 use std::convert::Infallible;
 use std::pin::pin;
 
-use demo_shared::{path, Demo, Flags, Parser, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Reply};
+use fanfare::tickets::take_from_query;
 use fanfare::warp::{bind_with, last_event_id, LastEventId, Peer, Sse, TcpOptions};
 use futures_lite::{Stream, StreamExt};
-use warp::http::{HeaderName, HeaderValue, StatusCode};
+use warp::http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use warp::path::FullPath;
-use warp::reply::{html, with, with_status, Reply as _, Response};
+use warp::reply::{html, with, with_header, with_status, Reply as _, Response};
 use warp::{Buf, Filter, Rejection};
 
 #[tokio::main]
@@ -25,18 +26,15 @@ async fn main() -> std::io::Result<()> {
         );
     }
     demo_shared::log();
-    let hub = demo_shared::broadcaster(&flags)?;
-    let demo = Demo::new(hub.clone(), flags.body_timeout());
-    if let Some(every) = flags.metrics_every() {
-        demo_shared::publish_metrics(&demo, every)?;
-    }
+    let demo = Demo::start(&flags)?;
+    let hub = demo.hub().clone();
 
     let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
     let listener = bind_with(flags.address(), options).await?;
     demo_shared::say_listening(listener.local_addr()?)?;
     let mut server = fanfare::warp::serve(listener, warp::service(routes(demo)))
         .max_connections(flags.max_connections())
-        .with_graceful_shutdown(hub.close_when(fanfare::signal()));
+        .with_graceful_shutdown(hub.drain_when(fanfare::signal(), flags.drain()));
     if let Some(timeout) = flags.header_timeout() {
         server = server.header_read_timeout(timeout);
     }
@@ -49,6 +47,10 @@ fn routes(
 {
     let demo = warp::any().map(move || demo.clone());
     let get = warp::get().or(warp::head()).unify();
+    let allowed = credentials().and(demo.clone());
+    // The demo, for who may do what needs the token.
+    let allowed = allowed
+        .map(|credentials: Credentials, demo: Demo| demo.check_token(&credentials).map(|()| demo));
 
     let page = warp::path::end().and(get).map(|| html(demo_shared::PAGE));
     let all_events = warp::path!("events").map(|| "all".to_owned());
@@ -58,30 +60,52 @@ fn routes(
         .and(get)
         .and(last_event_id())
         .and(client())
+        .and(credentials())
         .and(demo.clone())
         .then(events);
     let publish = warp::path!("publish" / String)
         .and(warp::post())
+        .and(allowed.clone())
         .and(query())
         .and(data(demo.clone()))
-        .and(demo.clone())
         .then(publish);
     let echo = warp::path!("echo")
         .and(warp::post())
+        .and(allowed.clone())
         .and(data(demo.clone()))
+        .and(client())
         .then(echo);
+    let ticket = warp::path!("tickets")
+        .and(warp::post())
+        .and(allowed.clone())
+        .and(query())
+        .and(client())
+        .then(ticket);
     let poll = warp::path!("poll")
         .and(get)
+        .and(allowed.clone())
         .and(query())
-        .and(demo.clone())
         .then(poll);
     let long_poll = warp::path!("long-poll")
         .and(get)
+        .and(allowed.clone())
         .and(query())
         .and(client())
-        .and(demo.clone())
         .then(long_poll);
-    let stats = warp::path!("stats").and(get).and(demo).then(stats);
+    let disconnect = warp::path!("streams")
+        .and(warp::delete())
+        .and(allowed.clone())
+        .and(query())
+        .then(disconnect);
+    let stats = warp::path!("stats").and(get).and(demo.clone()).then(stats);
+    let metrics = warp::path!("metrics").and(get).and(demo).then(metrics);
+    let debug_page = warp::path!("debug")
+        .and(get)
+        .map(|| html(demo_shared::DEBUG_PAGE));
+    let debug = warp::path!("debug" / "streams")
+        .and(get)
+        .and(allowed)
+        .then(debug);
     let preflight = warp::options()
         .map(StatusCode::default)
         .with(with::header(
@@ -99,9 +123,14 @@ fn routes(
         .or(events)
         .or(publish)
         .or(echo)
+        .or(ticket)
         .or(poll)
         .or(long_poll)
-        .or(stats);
+        .or(disconnect)
+        .or(stats)
+        .or(metrics)
+        .or(debug_page)
+        .or(debug);
     no_trailing_slash()
         .and(routes)
         .or(preflight)
@@ -133,6 +162,18 @@ fn client() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
         peer.map(|Peer(address)| address.ip().to_string())
             .unwrap_or_default()
     })
+}
+
+/// What a request shows of who sends it. What warp logs is an address without its query, and so
+/// without the ticket.
+fn credentials() -> impl Filter<Extract = (Credentials,), Error = Infallible> + Copy {
+    warp::header::headers_cloned()
+        .and(query())
+        .map(|headers: HeaderMap, query: String| {
+            let authorization = headers.get(header::AUTHORIZATION);
+            let ticket = take_from_query(&query).ticket;
+            Credentials::new(authorization.map(HeaderValue::as_bytes), ticket)
+        })
 }
 
 /// A body, or why it was not read. warp's own limit is for bodies that state their length, which not
@@ -168,9 +209,18 @@ async fn read(
     Ok(data)
 }
 
-async fn events(topics: String, last: LastEventId, client: String, demo: Demo) -> Response {
-    let subscribe = path::decode(&topics).and_then(|topics| demo.events(&topics, last, client));
-    match subscribe {
+async fn events(
+    topics: String,
+    last: LastEventId,
+    client: String,
+    credentials: Credentials,
+    demo: Demo,
+) -> Response {
+    let subscribe = async {
+        let topics = path::decode(&topics)?;
+        demo.events(&topics, last, client, credentials).await
+    };
+    match subscribe.await {
         Ok(subscribe) => Sse::new(subscribe).into_response(),
         Err(reply) => json(reply),
     }
@@ -178,32 +228,57 @@ async fn events(topics: String, last: LastEventId, client: String, demo: Demo) -
 
 async fn publish(
     topic: String,
+    demo: Result<Demo, Reply>,
     query: String,
     data: Result<Vec<u8>, Reply>,
-    demo: Demo,
 ) -> Response {
-    let published = async { demo.publish(&path::decode(&topic)?, &query, &data?).await };
-    json(published.await.unwrap_or_else(|refusal| refusal))
+    let published = async { demo?.publish(&path::decode(&topic)?, &query, &data?).await };
+    either(published.await)
 }
 
-async fn echo(events: Result<Vec<u8>, Reply>) -> Response {
-    match events.and_then(|events| demo_shared::echo(&events)) {
+async fn echo(
+    demo: Result<Demo, Reply>,
+    events: Result<Vec<u8>, Reply>,
+    client: String,
+) -> Response {
+    match demo.and_then(|demo| demo.echo(&events?, client)) {
         Ok(events) => Sse::new(events).into_response(),
         Err(reply) => json(reply),
     }
 }
 
-async fn poll(query: String, demo: Demo) -> Response {
-    json(demo.poll(&query).await.unwrap_or_else(|refusal| refusal))
+async fn ticket(demo: Result<Demo, Reply>, query: String, client: String) -> Response {
+    either(demo.and_then(|demo| demo.ticket(&query, client)))
 }
 
-async fn long_poll(query: String, client: String, demo: Demo) -> Response {
-    let page = demo.long_poll(&query, client).await;
-    json(page.unwrap_or_else(|refusal| refusal))
+async fn poll(demo: Result<Demo, Reply>, query: String) -> Response {
+    let page = async { demo?.poll(&query).await };
+    either(page.await)
+}
+
+async fn long_poll(demo: Result<Demo, Reply>, query: String, client: String) -> Response {
+    let page = async { demo?.long_poll(&query, client).await };
+    either(page.await)
+}
+
+async fn disconnect(demo: Result<Demo, Reply>, query: String) -> Response {
+    either(demo.and_then(|demo| demo.disconnect(&query)))
+}
+
+async fn debug(demo: Result<Demo, Reply>) -> Response {
+    either(demo.map(|demo| demo.debug()))
 }
 
 async fn stats(demo: Demo) -> Response {
     json(demo.stats().await)
+}
+
+async fn metrics(demo: Demo) -> impl warp::Reply {
+    with_header(demo.metrics(), "content-type", demo_shared::METRICS_TYPE)
+}
+
+fn either(answer: Result<Reply, Reply>) -> Response {
+    json(answer.unwrap_or_else(|refusal| refusal))
 }
 
 fn json(reply: Reply) -> Response {

@@ -32,6 +32,9 @@ pub trait HttpServerExt {
     /// How long clients that do not read may hold up the end is `shutdown_timeout`: 30 seconds
     /// unless you set it.
     ///
+    /// To spread the ends, wait for [`drain_when`](Broadcaster::drain_when) in the signal's place:
+    /// `stream_until(&hub, hub.drain_when(signal, drain))`.
+    ///
     /// ```no_run
     /// use actix_web::{App, HttpServer};
     /// use fanfare_actix_web::HttpServerExt;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{mpsc, Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ struct Process {
     addr: SocketAddr,
     /// Whether it speaks HTTPS.
     is_secure: bool,
+    stdout: Arc<Mutex<String>>,
     stderr: Captured,
 }
 
@@ -273,6 +274,22 @@ impl Demo {
             .expect("the demo takes signals");
     }
 
+    /// What it wrote to its standard output and its standard error, once it has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it still runs.
+    #[track_caller]
+    pub fn output(&mut self) -> String {
+        let process = &mut self.process;
+        let exited = process.child.try_wait().expect("the demo is our child");
+        assert!(exited.is_some(), "the demo is still running");
+        let stderr = process.stderr.take();
+        let stdout = process.stdout.lock();
+        let stdout = stdout.unwrap_or_else(PoisonError::into_inner);
+        format!("{stdout}{stderr}")
+    }
+
     /// Waits until the process has ended.
     ///
     /// # Panics
@@ -316,9 +333,15 @@ impl Process {
         let mut stderr = Captured::from(child.stderr.take().expect("it is piped"));
 
         let (sender, receiver) = mpsc::channel();
+        let written = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&written);
         // The thread reads to the end, so that the demo never waits for room in its pipe.
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push_str(&line);
+                kept.push('\n');
+                drop(kept);
                 if let Some(listening) = listening(&line) {
                     let _ = sender.send(listening);
                 }
@@ -329,6 +352,7 @@ impl Process {
                 child,
                 addr,
                 is_secure,
+                stdout: written,
                 stderr,
             },
             Err(_) => {

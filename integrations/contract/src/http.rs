@@ -2,10 +2,10 @@
 //! came, chunk by chunk, with the way they ended.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket as Unconnected, Type};
 
 use crate::socket::Socket;
 use crate::DEADLINE;
@@ -110,6 +110,26 @@ impl Connection {
     #[track_caller]
     pub fn open(addr: SocketAddr) -> Self {
         Self::over(Socket::Plain(connect(addr)))
+    }
+
+    /// Connects from an address of this machine, of which loopback has many: 127.0.0.1 to
+    /// 127.255.255.254.
+    ///
+    /// # Panics
+    ///
+    /// If nobody listens at the address, or the other is not this machine's.
+    #[track_caller]
+    pub fn open_from(client: impl Into<IpAddr>, addr: SocketAddr) -> Self {
+        let client = SocketAddr::new(client.into(), 0);
+        let connect = || {
+            let socket = Unconnected::new(Domain::for_address(addr), Type::STREAM, None)?;
+            socket.bind(&client.into())?;
+            socket.connect_timeout(&addr.into(), DEADLINE)?;
+            socket.set_tcp_nodelay(true)?;
+            io::Result::Ok(TcpStream::from(socket))
+        };
+        let stream = connect().unwrap_or_else(|error| panic!("from {client} to {addr}: {error}"));
+        Self::over(Socket::Plain(stream))
     }
 
     /// Connects, if somebody listens at the address.

@@ -24,6 +24,8 @@ pub struct Roaming {
     pub connections: usize,
     /// How often a stream ended that it had not left itself.
     pub ends: usize,
+    /// When it was told to come back, the last time that it was told.
+    pub retry: Option<Duration>,
 }
 
 /// How many chunks a client reads at once.
@@ -63,6 +65,7 @@ impl Roaming {
             told: Vec::new(),
             connections: 0,
             ends: 0,
+            retry: None,
         }
     }
 
@@ -128,17 +131,20 @@ impl Roaming {
                 Piece::Chunk(chunk) => {
                     decoder.feed(&chunk).expect("a stream of events");
                     for decoded in decoder {
-                        if let Decoded::Event(message) = decoded {
-                            if message.name == "gap" {
+                        match decoded {
+                            Decoded::Event(message) if message.name == "gap" => {
                                 self.told.push(Told::gap(&message.data));
-                                continue;
                             }
-                            // The demo's own news has no number.
-                            self.last_event_id = message.last_event_id.to_string();
-                            if let Ok(number) = message.data.parse() {
-                                let place = Place::of(&self.last_event_id);
-                                self.told.push(Told::Event(place, number));
+                            Decoded::Event(message) => {
+                                self.last_event_id = message.last_event_id.to_string();
+                                // The demo's own news has no number.
+                                if let Ok(number) = message.data.parse() {
+                                    let place = Place::of(&self.last_event_id);
+                                    self.told.push(Told::Event(place, number));
+                                }
                             }
+                            Decoded::Retry(retry) => self.retry = Some(retry),
+                            _ => {}
                         }
                     }
                     has_come = true;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fanfare_contract::{each_framework, Browser, Demo, Proxy, DEADLINE};
+use fanfare_contract::{each_framework, wait_for, Browser, Demo, Events, Proxy, Request, DEADLINE};
 use serde_json::{json, Value};
 
 fn the_page_shows_live_metrics(framework: &str) {
@@ -85,6 +85,81 @@ fn the_page_misses_nothing_while_the_network_is_down(framework: &str) {
     assert_eq!(browser.evaluate("window.demo.gaps"), json!([]));
 }
 
+fn a_page_gets_in_as_soon_as_there_is_room(framework: &str) {
+    let flags = [
+        "--max-clients",
+        "1",
+        "--when-full",
+        "soft",
+        "--retry",
+        "200",
+    ];
+    let demo = Demo::start(framework, &[&["--metrics-every", "0"], &flags[..]].concat());
+    let mut inside = Events::open(demo.addr(), &Request::get("/events/news")).opened();
+    let browser = Browser::start();
+    browser.goto(&demo.url());
+    // `EventSource` does not give up, and comes back by itself.
+    wait_for("some refusals", || {
+        (demo.stats()["rejected"].as_u64() >= Some(3)).then_some(())
+    });
+    let first = demo.publish("news", "while it waits");
+    assert_eq!(&*inside.event().last_event_id, first);
+
+    drop(inside);
+
+    let news = "window.demo.events.find((event) => event.topic === 'news')";
+    let found = wait_for("the page to have come in", || {
+        // Which also shows that the other has left, wherever only an event does.
+        demo.publish("other", "x");
+        let found = browser.evaluate(&format!("{news} ?? null"));
+        (!found.is_null()).then_some(found)
+    });
+    // It missed nothing while it waited.
+    assert_eq!(found["id"], first);
+    assert_eq!(browser.evaluate("window.demo.gaps"), json!([]));
+    assert_eq!(demo.stats()["subscribers"], 1);
+}
+
+fn the_page_asks_for_the_token_and_takes_a_ticket_each_time(framework: &str) {
+    let flags = [
+        "--token",
+        "open-sesame",
+        "--metrics-every",
+        "100",
+        "--retry",
+        "200",
+    ];
+    let mut demo = Demo::start(framework, &flags);
+    let browser = Browser::start();
+    browser.goto(&demo.url());
+    let show = |token: &str| {
+        browser.wait_for("document.getElementById('token-dialog').open", DEADLINE);
+        let fill = format!(
+            "(document.getElementById('token').value = '{token}', \
+             document.querySelector('#token-dialog button').click(), true)"
+        );
+        assert_eq!(browser.evaluate(&fill), json!(true));
+    };
+    show("wrong");
+    show("open-sesame");
+    browser.wait_for("window.demo.events.length >= 3", DEADLINE);
+    assert_eq!(browser.evaluate("window.demo.gaps"), json!([]));
+
+    // Its ticket has been used, and the new process would not take it anyway: it fetches another.
+    demo.kill_9();
+    demo.restart();
+
+    let gaps = browser.wait_for("window.demo.gaps.length > 0 && window.demo.gaps", DEADLINE);
+    assert_eq!(gaps[0]["reason"], "epoch", "{gaps}");
+    let seen = browser.evaluate("window.demo.events.length");
+    browser.wait_for(&format!("window.demo.events.length > {seen}"), DEADLINE);
+
+    // The other page has the token from this one.
+    browser.goto(&format!("{}/debug", demo.url()));
+    let topics = "document.getElementById('topics').innerText";
+    browser.wait_for(&format!("{topics}.includes('metrics')"), DEADLINE);
+}
+
 /// Where pictures go: a folder that cargo keeps for the tests.
 fn picture(name: &str) -> impl AsRef<Path> {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
@@ -94,4 +169,6 @@ each_framework!(
     the_page_shows_live_metrics,
     the_page_outlives_a_crash_of_the_server,
     the_page_misses_nothing_while_the_network_is_down,
+    a_page_gets_in_as_soon_as_there_is_room,
+    the_page_asks_for_the_token_and_takes_a_ticket_each_time,
 );

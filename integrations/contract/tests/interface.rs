@@ -21,15 +21,19 @@ const FRAMEWORKS_OWN: [&str; 9] = [
     "x-frame-options",
 ];
 
-const GET_ROUTES: [&str; 6] = [
+const GET_ROUTES: [&str; 9] = [
     "/",
     "/events",
     "/events/a,b",
     "/poll",
     "/long-poll?wait=0",
     "/stats",
+    "/metrics",
+    "/debug",
+    "/debug/streams",
 ];
-const POST_ROUTES: [&str; 2] = ["/publish/a", "/echo"];
+const POST_ROUTES: [&str; 3] = ["/publish/a", "/echo", "/tickets"];
+const DELETE_ROUTES: [&str; 1] = ["/streams"];
 
 /// What is expected of an answer.
 #[derive(Clone, Copy)]
@@ -38,6 +42,8 @@ enum Expect<'a> {
     Page,
     /// 200 and a stream of events.
     Stream,
+    /// 200 and what Prometheus reads.
+    Metrics,
     /// JSON that is no error.
     Json(u16),
     /// JSON with one member, `error`.
@@ -59,7 +65,7 @@ const EMPTY_SEGMENT: Expect<'_> = Expect::Error(400, "a topic needs text in each
 impl Expect<'_> {
     fn status(self) -> u16 {
         match self {
-            Self::Page | Self::Stream | Self::Preflight => 200,
+            Self::Page | Self::Stream | Self::Metrics | Self::Preflight => 200,
             Self::NotAllowed(_) => 405,
             Self::Json(status) | Self::Error(status, _) => status,
         }
@@ -70,6 +76,9 @@ impl Expect<'_> {
         let mut headers = vec![("access-control-allow-origin", "*")];
         match self {
             Self::Page => headers.push(("content-type", "text/html;charset=utf-8")),
+            Self::Metrics => {
+                headers.push(("content-type", "text/plain;version=0.0.4;charset=utf-8"));
+            }
             Self::Stream => headers.extend([
                 ("cache-control", "no-cache,no-transform"),
                 ("content-type", "text/event-stream"),
@@ -82,9 +91,9 @@ impl Expect<'_> {
             Self::Preflight => headers.extend([
                 (
                     "access-control-allow-headers",
-                    "cache-control,content-type,last-event-id",
+                    "authorization,cache-control,content-type,last-event-id",
                 ),
-                ("access-control-allow-methods", "GET,POST"),
+                ("access-control-allow-methods", "GET,POST,DELETE"),
             ]),
         }
         let mut headers: Vec<_> = headers
@@ -167,6 +176,12 @@ impl Table {
                 }
                 Value::Null
             }
+            Expect::Metrics => {
+                if !answer.text().contains("# TYPE fanfare_subscribers gauge\n") {
+                    self.wrong.push(format!("{title}: not the metrics"));
+                }
+                Value::Null
+            }
             Expect::Stream => Value::Null,
         }
     }
@@ -202,7 +217,8 @@ impl Table {
 
 fn what_get_answers(route: &str) -> Expect<'static> {
     match route {
-        "/" => Expect::Page,
+        "/" | "/debug" => Expect::Page,
+        "/metrics" => Expect::Metrics,
         _ if route.starts_with("/events") => Expect::Stream,
         _ => Expect::Json(200),
     }
@@ -233,7 +249,8 @@ fn every_route_names_the_methods_it_takes(framework: &str) {
     let mut table = Table::new(framework);
     let get = GET_ROUTES.map(|route| (route, "GET, HEAD, OPTIONS"));
     let post = POST_ROUTES.map(|route| (route, "POST, OPTIONS"));
-    for (route, allowed) in get.into_iter().chain(post) {
+    let delete = DELETE_ROUTES.map(|route| (route, "DELETE, OPTIONS"));
+    for (route, allowed) in get.into_iter().chain(post).chain(delete) {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             if !allowed.contains(method) {
                 let request = Request::new(method, route).header("Content-Length", "0");
@@ -242,9 +259,9 @@ fn every_route_names_the_methods_it_takes(framework: &str) {
             }
         }
     }
-    for route in POST_ROUTES {
+    for (route, allowed) in post.into_iter().chain(delete) {
         let answer = Request::new("HEAD", route).send(table.demo.addr());
-        let expect = Expect::NotAllowed("POST, OPTIONS");
+        let expect = Expect::NotAllowed(allowed);
         table.head(&format!("HEAD {route}"), &answer.head, expect);
     }
     table.check();
@@ -255,6 +272,7 @@ fn every_address_answers_options(framework: &str) {
     for target in GET_ROUTES
         .into_iter()
         .chain(POST_ROUTES)
+        .chain(DELETE_ROUTES)
         .chain(["/nothing-here"])
     {
         let plain = Request::new("OPTIONS", target);
@@ -284,6 +302,8 @@ fn unknown_routes_are_404(framework: &str) {
         "/poll/",
         "/long-poll/",
         "/stats/",
+        "/debug/",
+        "/debug/other",
         "//stats",
         "/events//a",
         "/Stats",
@@ -358,6 +378,22 @@ fn bad_input_is_refused_in_the_same_words(framework: &str) {
         "x",
         Expect::Error(400, "`event` stands twice in the query"),
     );
+    table.post("/tickets?topics=a,,b", "", EMPTY_SEGMENT);
+    table.post("/tickets?topics=%ff", "", QUERY_NOT_UTF_8);
+    let twice = Expect::Error(400, "`client` stands twice in the query");
+    let no_address = Expect::Error(400, "`client` is an IP address");
+    for (query, expect) in [
+        ("", no_address),
+        ("?client", no_address),
+        ("?client=localhost", no_address),
+        ("?client=127.0.0.1:80", no_address),
+        ("?client=%ff", QUERY_NOT_UTF_8),
+        ("?client=::1&client=::1", twice),
+    ] {
+        let target = format!("/streams{query}");
+        let request = Request::new("DELETE", &target);
+        table.row(&format!("DELETE {target}"), &request, expect);
+    }
     table.post("/publish/a", b"\xff\xfe", NOT_UTF_8);
     for target in ["/publish/a", "/echo"] {
         table.post(target, vec![b'x'; (1 << 20) + 1], TOO_LARGE);

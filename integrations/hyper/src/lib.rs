@@ -34,8 +34,9 @@
 //!   was sent to it, a quarter of an hour later; a user timeout on the socket finds it sooner.
 //! - **An end.** `graceful_shutdown` on a connection waits for its response, and a stream of
 //!   events has no end of its own: close the broadcaster first, by
-//!   [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A client that has
-//!   stopped reading never takes its end, so bound the wait, by
+//!   [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when), or drain it, by
+//!   [`Broadcaster::drain_when`](fanfare_core::Broadcaster::drain_when), which spreads the ends. A
+//!   client that has stopped reading never takes its end, so bound the wait, by
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve), say.
 //! - **Bounds for strangers.** hyper gives up a request's head after 30 seconds, but only where it
 //!   has a timer: give `http1::Builder` one, hyper-util's `TokioTimer` on tokio. A head may be of 408

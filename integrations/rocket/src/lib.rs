@@ -25,6 +25,7 @@
 //!   cleanly; Rocket would cut them. `shutdown.grace` bounds how long a client that has stopped
 //!   reading can hold up the end. Launched with [`RocketExt::launch_until`], it ends so whenever
 //!   the signal comes; Rocket's own handling of signals now and then cuts streams nevertheless.
+//!   [`drain_when`](fanfare_core::Broadcaster::drain_when) in the signal's place spreads the ends.
 //! - **Clients that leave.** Rocket drops the stream of a client that has disconnected when it next
 //!   sends something: the next event, or the next [keep-alive](fanfare_core::KeepAlive). If the
 //!   client had sent more than its request, it is the third. So leave the keep-alive on, as it is by

@@ -16,6 +16,12 @@ pub trait RocketExt {
     /// shutdown fairings, cuts every stream, and is an error. Here the signal is awaited in the
     /// server's own task, and so cannot come in between.
     ///
+    /// To spread the ends of streams, wait for
+    /// [`drain_when`](fanfare_core::Broadcaster::drain_when) in the signal's place:
+    /// `launch_until(hub.drain_when(signal, drain))`. And
+    /// [`serve`](fanfare_core::Broadcaster::serve) around it all bounds the wait for clients that do
+    /// not read, in the place of `shutdown.grace`.
+    ///
     /// # Errors
     ///
     /// As [`launch`](Rocket::launch).

@@ -23,7 +23,8 @@
 //!   was sent to it, a quarter of an hour later. On a listener from [`bind`] it is found within 30
 //!   seconds, or two keep-alives if [`TcpOptions`] are told the interval.
 //! - **An end.** Graceful shutdown waits for every response, and a stream of events has no end
-//!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when). A
+//!   of its own: give it [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when), or
+//!   [`Broadcaster::drain_when`](fanfare_core::Broadcaster::drain_when), which spreads the ends. A
 //!   client that has stopped reading never takes its end;
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it.
 //! - **Bounds for strangers.** `warp::serve` waits for the rest of a request's head for ever, and

@@ -61,14 +61,14 @@ fn main() -> io::Result<()> {
         say_listening(listener.local_addr()?)?;
         match &app {
             App::Fanfare(_) => {
-                fanfare::axum::serve(listener, router(app).into_make_service()).await
+                fanfare::axum::serve(listener, router(app)?.into_make_service()).await
             }
-            App::Native(_) | App::Websocket(_) => axum::serve(listener, router(app)).await,
+            App::Native(_) | App::Websocket(_) => axum::serve(listener, router(app)?).await,
         }
     })
 }
 
-fn router(app: App) -> Router {
+fn router(app: App) -> std::io::Result<Router> {
     let router = Router::new()
         .route("/publish/{topic}", post(publish_to))
         .route("/subscribers", get(subscribers))
@@ -78,11 +78,11 @@ fn router(app: App) -> Router {
     let router = match &app {
         App::Fanfare(hub) => router
             .route("/events", get(events::fanfare))
-            .merge(transports::polling(hub.clone())),
+            .merge(transports::polling(hub.clone())?),
         App::Native(_) => router.route("/events", get(events::native)),
         App::Websocket(_) => router.route("/ws", get(transports::websocket)),
     };
-    router.with_state(app)
+    Ok(router.with_state(app))
 }
 
 async fn publish_to(State(app): State<App>, Path(topic): Path<String>, body: Bytes) -> Response {

@@ -13,12 +13,12 @@ use crate::events::EventsQuery;
 use crate::App;
 
 /// Polling is answered as the demo answers it: a page of the history.
-pub(crate) fn polling(hub: fanfare::Broadcaster) -> Router<App> {
-    let demo = Demo::new(hub);
+pub(crate) fn polling(hub: fanfare::Broadcaster) -> std::io::Result<Router<App>> {
+    let demo = Demo::new(hub)?;
     let router: Router<Demo> = Router::new()
         .route("/poll", get(poll))
         .route("/long-poll", get(long_poll));
-    router.with_state(demo)
+    Ok(router.with_state(demo))
 }
 
 async fn poll(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Response {

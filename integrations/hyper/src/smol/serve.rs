@@ -78,7 +78,8 @@ impl<S, F> Serve<S, F> {
     /// [`grace`](Self::grace).
     ///
     /// A stream of events has no end of its own: give it
-    /// [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when).
+    /// [`Broadcaster::close_when`](fanfare_core::Broadcaster::close_when), or
+    /// [`Broadcaster::drain_when`](fanfare_core::Broadcaster::drain_when), which spreads the ends.
     pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<S, G>
     where
         G: Future<Output = ()> + Send + 'static,

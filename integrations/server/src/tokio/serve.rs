@@ -62,8 +62,8 @@ impl<M, F> Serve<M, F> {
     /// Shuts down when `signal` completes: accepts nobody any more, lets every connection finish the
     /// response that it sends, and ends after the last of them.
     ///
-    /// A stream of events has no end of its own: give it `Broadcaster::close_when`, and bound the wait
-    /// for clients that have stopped reading by `Broadcaster::serve`.
+    /// A stream of events has no end of its own: give it `Broadcaster::close_when` or `drain_when`, and
+    /// bound the wait for clients that have stopped reading by `Broadcaster::serve`.
     pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<M, G>
     where
         G: Future<Output = ()> + Send + 'static,
