@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::event::{Event, EventName};
+use crate::timer::LONGEST;
 
 /// What keeps an idle stream alive, and how often.
 ///
@@ -31,9 +32,6 @@ pub struct KeepAlive {
 
 /// Below this, keeping alive would be all that a server does.
 const SHORTEST: Duration = Duration::from_millis(10);
-
-/// Beyond this, nothing is kept alive; and clocks can count to it.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl KeepAlive {
     /// A comment at least this often: from every 10 ms to once a day.

@@ -54,7 +54,7 @@
 //! Streams are limited in all, per [key](Subscribe::key) and in how fast a key opens them
 //! ([`Builder`](broadcaster::Builder)); who comes past a limit is refused as the route
 //! [likes](Subscribe::when_refused). A key's streams can be [ended](Broadcaster::disconnect), a right
-//! can [expire](Subscribe::expires_in) or be [asked for again](Broadcaster::authorise_every). What a
+//! can [expire](Subscribe::expires_in) or be [asked for again](Broadcaster::authorize_every). What a
 //! client may see is what the application subscribes it to: replay follows the same topics.
 //!
 //! # Closing

@@ -8,6 +8,9 @@ use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Longer than this nothing is waited for, so that clocks can count to it: a day.
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Tells the time and calls back at a time.
 ///
 /// A broadcaster has one call outstanding for its keep-alives and the age of its history, however

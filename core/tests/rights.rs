@@ -178,10 +178,10 @@ fn who_may_listen_is_asked_again_and_again() {
         }
     };
     let interval = Duration::from_secs(30);
-    let mut authorising = std::pin::pin!(hub.authorise_every(interval, may_listen));
+    let mut authorizing = std::pin::pin!(hub.authorize_every(interval, may_listen));
     let (wakes, waker) = Wakes::new();
     let mut turn = || loop {
-        let poll = authorising.as_mut().poll(&mut Context::from_waker(&waker));
+        let poll = authorizing.as_mut().poll(&mut Context::from_waker(&waker));
         if poll.is_ready() || wakes.take() == 0 {
             return poll;
         }
@@ -200,7 +200,7 @@ fn who_may_listen_is_asked_again_and_again() {
         assert_eq!(ended, n == 7, "client {n}");
     }
     clients.swap_remove(7);
-    assert_eq!(hub.stats().ended.of(EndReason::Unauthorised), 1);
+    assert_eq!(hub.stats().ended.of(EndReason::Unauthorized), 1);
     asked.set(0);
     timer.advance(interval);
     assert_eq!(turn(), Poll::Pending);
@@ -213,7 +213,7 @@ fn who_may_listen_is_asked_again_and_again() {
 #[test]
 fn asking_does_not_keep_the_broadcaster_open() {
     let hub = Broadcaster::new();
-    let asking = hub.authorise_every(Duration::from_secs(30), |_| future::ready(true));
+    let asking = hub.authorize_every(Duration::from_secs(30), |_| future::ready(true));
     let mut asking = std::pin::pin!(asking);
     let (wakes, waker) = Wakes::new();
     let mut cx = Context::from_waker(&waker);
@@ -248,7 +248,7 @@ fn rounds_begin_an_interval_apart_however_long_they_take() {
         })
     };
     let interval = Duration::from_secs(30);
-    let mut asking = std::pin::pin!(hub.authorise_every(interval, may_listen));
+    let mut asking = std::pin::pin!(hub.authorize_every(interval, may_listen));
     let (wakes, waker) = Wakes::new();
     for _ in 0..200 {
         loop {
@@ -276,7 +276,7 @@ fn asking_for_very_many_lets_others_have_their_turn() {
         future::ready(true)
     };
     let interval = Duration::from_secs(30);
-    let mut asking = std::pin::pin!(hub.authorise_every(interval, may_listen));
+    let mut asking = std::pin::pin!(hub.authorize_every(interval, may_listen));
     let (wakes, waker) = Wakes::new();
     let mut turns = 0;
     let mut poll = || asking.as_mut().poll(&mut Context::from_waker(&waker));
@@ -319,7 +319,7 @@ fn a_timer_that_refuses_once_does_not_end_the_asking() {
     let mut client = Client::open(hub.subscribe("a").key("k"));
     assert_eq!(client.drain_brief(), "");
     let interval = Duration::from_secs(30);
-    let mut asking = std::pin::pin!(hub.authorise_every(interval, |_| future::ready(false)));
+    let mut asking = std::pin::pin!(hub.authorize_every(interval, |_| future::ready(false)));
     let (wakes, waker) = Wakes::new();
     let mut turn = || loop {
         let poll = asking.as_mut().poll(&mut Context::from_waker(&waker));

@@ -23,8 +23,8 @@ pub enum EndReason {
     Disconnected,
     /// What it was admitted with has [expired](super::Subscribe::expires_in).
     Expired,
-    /// It was [not authorised](super::Broadcaster::authorise_every) any more.
-    Unauthorised,
+    /// It was [not authorized](super::Broadcaster::authorize_every) any more.
+    Unauthorized,
     /// It reached the [longest lifetime](super::Builder::max_lifetime).
     Lifetime,
     /// A newer stream of the same key [took its place](super::KeyFull::EndOldest).
@@ -70,7 +70,7 @@ reasons!(EndReason:
     Lagged "lagged",
     Disconnected "disconnected",
     Expired "expired",
-    Unauthorised "unauthorised",
+    Unauthorized "unauthorized",
     Lifetime "lifetime",
     Replaced "replaced",
     Finished "finished",

@@ -14,7 +14,7 @@ use super::hub::Hub;
 use super::lease::Leases;
 use super::Broadcaster;
 use crate::sync::{fence, AtomicBool, AtomicUsize, Mutex, Ordering};
-use crate::timer::Unscheduled;
+use crate::timer::{Unscheduled, LONGEST};
 use crate::trace;
 use crate::wait::Sleeper;
 
@@ -80,9 +80,6 @@ impl Drain {
         }
     }
 }
-
-/// Clocks can count to it.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How a drain went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use crate::error::{Refused, RefusedReason, WhenRefused};
 use crate::event::Event;
 use crate::history::Memory;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::timer::LONGEST;
 use crate::trace;
 use crate::wait::Waiters;
 
@@ -193,11 +194,7 @@ impl Hub {
     /// The reconnection time, give or take a half: those who leave together should not come
     /// back together.
     fn jittered_retry(&self) -> Duration {
-        let base = self
-            .settings
-            .retry
-            .unwrap_or(DEFAULT_RETRY)
-            .min(LONGEST_RETRY);
+        let base = self.settings.retry.unwrap_or(DEFAULT_RETRY).min(LONGEST);
         base / 2 + self.jitter(base)
     }
 
@@ -308,6 +305,3 @@ impl Wake for Tick {
 
 /// Sweeping more often than this would not make anybody's history better.
 const SHORTEST_SWEEP: Duration = Duration::from_millis(10);
-
-/// The longest that anybody is asked to wait, so that its jitter can be counted.
-const LONGEST_RETRY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -9,7 +9,7 @@ mod subscribe;
 mod private;
 pub(crate) mod admission;
 mod lease;
-mod authorise;
+mod authorize;
 mod drain;
 mod counters;
 mod futures;
@@ -32,7 +32,7 @@ use crate::topic::{Topic, Topics};
 use crate::trace;
 use crate::wait::Sleeper;
 
-pub use self::authorise::Authorising;
+pub use self::authorize::Authorizing;
 pub use self::backend::BackendStats;
 pub use self::builder::Builder;
 pub use self::counters::{DrainProgress, EndReason, Histogram, Reason, Tally};
@@ -227,7 +227,7 @@ impl Broadcaster {
     /// # impl Users { async fn may_listen(&self, _: &str) -> bool { true } }
     /// async fn watch(hub: Broadcaster, users: Users) {
     ///     let users = &users;
-    ///     hub.authorise_every(Duration::from_secs(30), |key| async move {
+    ///     hub.authorize_every(Duration::from_secs(30), |key| async move {
     ///         users.may_listen(&key).await
     ///     })
     ///     .await;
@@ -237,12 +237,12 @@ impl Broadcaster {
     /// # Cancel safety
     ///
     /// Dropping it ends the asking, and no stream.
-    pub fn authorise_every<C, F>(&self, interval: Duration, may_listen: C) -> Authorising<C, F>
+    pub fn authorize_every<C, F>(&self, interval: Duration, may_listen: C) -> Authorizing<C, F>
     where
         C: FnMut(Arc<str>) -> F,
         F: Future<Output = bool>,
     {
-        Authorising::new(Arc::clone(self.hub()), interval, may_listen)
+        Authorizing::new(Arc::clone(self.hub()), interval, may_listen)
     }
 
     /// The streams that are open and have a key, a deadline or a client of their own, the oldest

@@ -127,7 +127,7 @@ impl Access {
 /// The reason is for the log alone: who is refused is told the same, whatever it was.
 fn refuse(why: impl std::fmt::Display) -> Reply {
     tracing::info!("a request was refused: {why}");
-    Reply::unauthorised()
+    Reply::unauthorized()
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl Reply {
     }
 
     /// The answer to who may not do this, whatever the reason.
-    pub(crate) fn unauthorised() -> Self {
+    pub(crate) fn unauthorized() -> Self {
         let words = "this needs the token; for streams a ticket will do, which is valid once";
         Self::error(401, words).header("www-authenticate", "Bearer")
     }

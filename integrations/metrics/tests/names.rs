@@ -386,9 +386,9 @@ fn ended_by(reason: EndReason, Watched { hub, timer, .. }: &Watched) -> Option<S
         EndReason::Lagged => publish_many(hub, "a", 3),
         EndReason::Disconnected => assert_eq!(hub.disconnect("k"), 1),
         EndReason::Expired => timer.advance(Duration::from_secs(60)),
-        EndReason::Unauthorised => {
+        EndReason::Unauthorized => {
             let interval = Duration::from_secs(1);
-            let mut asking = pin!(hub.authorise_every(interval, |_| std::future::ready(false)));
+            let mut asking = pin!(hub.authorize_every(interval, |_| std::future::ready(false)));
             let (_, waker) = Wakes::new();
             let mut cx = Context::from_waker(&waker);
             assert!(asking.as_mut().poll(&mut cx).is_pending());

@@ -1,4 +1,4 @@
-//! [`Authorising`]: asks again and again who may go on listening.
+//! [`Authorizing`]: asks again and again who may go on listening.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::EndReason;
 use super::hub::Hub;
-use crate::timer::Unscheduled;
+use crate::timer::{Unscheduled, LONGEST};
 use crate::wait::Sleeper;
 
 /// How many keys are asked for at a time.
@@ -19,15 +19,12 @@ const AT_A_TIME: usize = 16;
 /// The shortest pause between two rounds.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Clocks can count to it.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How many keys are asked for in one poll, so that others on the same thread get their turn.
 const IN_ONE_POLL: usize = 256;
 
-/// The future of [`Broadcaster::authorise_every`](super::Broadcaster::authorise_every).
+/// The future of [`Broadcaster::authorize_every`](super::Broadcaster::authorize_every).
 #[must_use = "futures do nothing unless awaited"]
-pub struct Authorising<C, F> {
+pub struct Authorizing<C, F> {
     hub: Arc<Hub>,
     interval: Duration,
     may_listen: C,
@@ -41,7 +38,7 @@ pub struct Authorising<C, F> {
     asking: Vec<(Arc<str>, Pin<Box<F>>)>,
 }
 
-impl<C, F> Authorising<C, F>
+impl<C, F> Authorizing<C, F>
 where
     C: FnMut(Arc<str>) -> F,
     F: Future<Output = bool>,
@@ -77,7 +74,7 @@ where
                     Poll::Pending => true,
                     Poll::Ready(true) => false,
                     Poll::Ready(false) => {
-                        leases.end_key(key, EndReason::Unauthorised);
+                        leases.end_key(key, EndReason::Unauthorized);
                         false
                     }
                 });
@@ -96,9 +93,9 @@ where
 }
 
 // Nothing in it is pinned where it lies.
-impl<C, F> Unpin for Authorising<C, F> {}
+impl<C, F> Unpin for Authorizing<C, F> {}
 
-impl<C, F> Future for Authorising<C, F>
+impl<C, F> Future for Authorizing<C, F>
 where
     C: FnMut(Arc<str>) -> F,
     F: Future<Output = bool>,
@@ -141,15 +138,15 @@ where
     }
 }
 
-impl<C, F> Drop for Authorising<C, F> {
+impl<C, F> Drop for Authorizing<C, F> {
     fn drop(&mut self) {
         self.hub.ending.leave(&mut self.sleeper);
     }
 }
 
-impl<C, F> fmt::Debug for Authorising<C, F> {
+impl<C, F> fmt::Debug for Authorizing<C, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authorising")
+        f.debug_struct("Authorizing")
             .field("interval", &self.interval)
             .finish_non_exhaustive()
     }
