@@ -8,12 +8,13 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fanfare_core::broadcaster::Drain;
 use fanfare_core::history::{Append, HistoryError, Memory};
 use fanfare_core::timer::ManualTimer;
 use fanfare_core::{
     Broadcaster, Event, EventId, KeepAlive, LagPolicy, LastEventId, PublishError, Retention, Topic,
 };
-use futures_lite::future::block_on;
+use futures_lite::future::{block_on, poll_once};
 use remote::Remote;
 use support::{brief, gaps, ids, read, wait_for, Client, Seen, DEADLINE};
 
@@ -406,6 +407,31 @@ fn closing_delivers_what_was_published_first() {
             let _ = client.poll();
             client.has_ended().then_some(())
         });
+    }
+}
+
+#[test]
+fn draining_delivers_what_was_published_first() {
+    for _ in 0..20 {
+        let remote = Remote::new(1_000);
+        let hub = hub_before(&remote, 100);
+        let mut client = Client::open(hub.subscribe("a"));
+        // Nothing that comes wakes this one.
+        let mut other = Client::open(hub.subscribe("b"));
+        let _ = (client.poll(), client.poll(), other.poll(), other.poll());
+        let id = block_on(hub.publish("a", Event::data("x"))).expect("up");
+        let drain = Drain::over(Duration::ZERO).bound(DEADLINE);
+        let mut draining = std::pin::pin!(hub.drain(drain));
+        // It begins in this moment, when the event may still be on its way back.
+        assert!(block_on(poll_once(draining.as_mut())).is_none());
+        assert_eq!(ids(&read(&mut client, 1)), [id]);
+        for mut client in [client, other] {
+            wait_for("the end", || {
+                let _ = client.poll();
+                client.has_ended().then_some(())
+            });
+        }
+        assert_eq!(block_on(draining).forced, 0);
     }
 }
 

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 
 use super::counters::{DrainProgress, EndReason};
+use super::feed::LAST_EVENTS;
 use super::hub::Hub;
 use super::lease::Leases;
 use super::Broadcaster;
+use crate::id::EventId;
 use crate::sync::{fence, AtomicBool, AtomicUsize, Mutex, Ordering};
-use crate::timer::{Unscheduled, LONGEST};
+use crate::timer::LONGEST;
 use crate::trace;
 use crate::wait::Sleeper;
 
@@ -62,7 +64,7 @@ impl Drain {
         self
     }
 
-    fn plan(self, now: Instant, streams: usize) -> Plan {
+    fn plan(self, now: Instant, streams: usize, awaited: EventId) -> Plan {
         let grace = self.grace.unwrap_or(self.window);
         let usual = self
             .window
@@ -77,6 +79,7 @@ impl Drain {
             streams,
             private: 0,
             released: 0,
+            awaited,
         }
     }
 }
@@ -115,6 +118,8 @@ struct Plan {
     private: usize,
     /// Ends that have been handed out.
     released: usize,
+    /// The newest event that was published before: none ends until it has come back from the backend.
+    awaited: EventId,
 }
 
 /// Ends are handed out this often: for a window of five seconds and ten thousand streams, forty.
@@ -151,6 +156,7 @@ impl DrainState {
         let state = &hub.drain;
         // The clock is foreign code: outside the lock.
         let now = hub.memory.timer().now();
+        let awaited = hub.newest_known();
         let mut held = state.plan.lock();
         if let Some(plan) = *held {
             return plan;
@@ -159,7 +165,8 @@ impl DrainState {
         state.is_draining.store(true, Ordering::Release);
         // Pairs with the fences in `Place`.
         fence(Ordering::SeqCst);
-        let plan = drain.plan(now, hub.subscribers.load(Ordering::SeqCst));
+        let streams = hub.subscribers.load(Ordering::SeqCst);
+        let plan = drain.plan(now, streams, awaited);
         *held = Some(plan);
         drop(held);
         trace::drain_begun(plan.streams, plan.window);
@@ -178,10 +185,17 @@ impl DrainState {
         if hub.subscribers.load(Ordering::SeqCst) == 0 {
             return;
         }
+        let Some(Plan { began, awaited, .. }) = *state.plan.lock() else {
+            return;
+        };
         let now = hub.memory.timer().now();
+        let elapsed = now.saturating_duration_since(began);
+        let is_awaited = elapsed < LAST_EVENTS && hub.is_on_its_way(awaited);
+        if is_awaited && Self::tick_at(hub, now + TICK) {
+            return;
+        }
         let mut held = state.plan.lock();
         let Some(plan) = &mut *held else { return };
-        let elapsed = now.saturating_duration_since(plan.began);
         if elapsed >= plan.window {
             drop(held);
             // Everyone, also those who were admitted in the moment in which it began.
@@ -210,12 +224,17 @@ impl DrainState {
         // Ends that nobody took, since who was woken is not read any more, are offered again.
         let ends = state.ends.fetch_add(more, Ordering::SeqCst) + more;
         hub.memory.wake_some(ends);
-        let tick = Waker::from(Arc::new(Tick(Arc::downgrade(hub))));
-        if let Err(Unscheduled(_)) = hub.memory.timer().wake_at(next, tick) {
+        if !Self::tick_at(hub, next) {
             // Without a timer there is no window to spread them over.
             state.ends.store(usize::MAX, Ordering::SeqCst);
             hub.memory.wake_all();
         }
+    }
+
+    /// Sees to the next tick. Returns whether there is a timer that will call it.
+    fn tick_at(hub: &Arc<Hub>, next: Instant) -> bool {
+        let tick = Waker::from(Arc::new(Tick(Arc::downgrade(hub))));
+        hub.memory.timer().wake_at(next, tick).is_ok()
     }
 }
 

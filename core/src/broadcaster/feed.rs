@@ -18,8 +18,8 @@ use crate::trace;
 /// How many records are fed under one lock.
 const FEED: usize = 256;
 
-/// How long a close waits for events that were published and have not come back by the tail.
-const LAST_EVENTS: Duration = Duration::from_millis(500);
+/// How long a close or a drain waits for events that were published and have not come back by the tail.
+pub(super) const LAST_EVENTS: Duration = Duration::from_millis(500);
 
 /// The pause before a tail that has ended by itself, or has panicked, is opened again.
 const REOPEN: Duration = Duration::from_secs(1);

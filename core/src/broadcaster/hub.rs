@@ -18,6 +18,7 @@ use crate::encode::{encode_into, write_retry_line};
 use crate::error::{Refused, RefusedReason, WhenRefused};
 use crate::event::Event;
 use crate::history::Memory;
+use crate::id::EventId;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::LONGEST;
 use crate::trace;
@@ -156,6 +157,20 @@ impl Hub {
     /// Whether new events and subscribers are refused.
     pub(super) fn is_closing(&self) -> bool {
         self.is_closed() || self.backend.as_ref().is_some_and(|b| b.is_closing())
+    }
+
+    /// The newest event of which anybody here knows.
+    pub(super) fn newest_known(&self) -> EventId {
+        let memory = &self.memory;
+        let backend = self.backend.as_ref();
+        backend.map_or_else(|| memory.last(), |backend| backend.newest_known(memory))
+    }
+
+    /// Whether the window has yet to be brought this event, by a backend that can be reached.
+    pub(super) fn is_on_its_way(&self, id: EventId) -> bool {
+        let backend = self.backend.as_ref();
+        backend.is_some_and(|backend| backend.is_ready.load(Ordering::Acquire))
+            && self.memory.last() < id
     }
 
     /// Closes the log, then says so, then wakes everyone.
