@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::history::HistoryError;
 
-/// Why an event was not published. It was then not given an id, and nobody receives it.
+/// Why publishing failed. But for a history whose [outcome is unknown](HistoryError::is_unknown), the
+/// event was not stored, and nobody receives it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -23,7 +24,7 @@ pub enum PublishError {
     /// There is a backend behind the broadcaster, which takes time: await
     /// [`publish`](crate::Broadcaster::publish).
     WouldWait,
-    /// The history did not take the event.
+    /// The history refused the event, or cannot say whether it took it.
     History(HistoryError),
 }
 
@@ -94,7 +95,7 @@ pub enum SendError {
     /// Nobody can receive it any more: the client has gone, or the broadcaster is closed. A
     /// producer stops here.
     Closed,
-    /// The event was not published; see there.
+    /// Publishing failed; see there.
     Publish(PublishError),
     /// The value could not be written as JSON.
     #[cfg(feature = "json")]
@@ -105,7 +106,7 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("nobody can receive the event any more"),
-            Self::Publish(_) => f.write_str("the event was not published"),
+            Self::Publish(_) => f.write_str("publishing the event failed"),
             #[cfg(feature = "json")]
             Self::Json(_) => f.write_str("the event could not be written"),
         }

@@ -44,10 +44,10 @@ use crate::id::LastEventId;
 ///
 /// # What a producer owes
 ///
-/// It makes sure of room with `poll_ready` before each `start_send`, as every
-/// [`Sink`] asks ([`send`](Self::send) does both), and it stops at [`SendError::Closed`]: that
-/// will not change. It does not assume that anybody has received what it sent. It may drop the
-/// source at any time; nothing that was taken is lost by that.
+/// It makes sure of room with `poll_ready` before each `start_send` and flushes what it has
+/// sent, as every [`Sink`] asks ([`send`](Self::send) and [`forward`] do both), and it stops at
+/// [`SendError::Closed`]: that will not change. It does not assume that anybody has received what
+/// it sent. It may drop the source at any time; nothing that was flushed is lost by that.
 ///
 /// # What an implementation owes
 ///
@@ -55,8 +55,10 @@ use crate::id::LastEventId;
 /// if the implementation waits for anybody at all: one client makes its producer wait, the
 /// subscribers of a topic never do.
 ///
-/// **Taken is on its way.** When `start_send` returns `Ok`, the event goes out without another
-/// call, `poll_flush` included. With an error it does not go out.
+/// **Flushed is on its way.** When `poll_flush` returns `Ok`, all that was taken goes out without
+/// another call. It never waits for whoever receives: for one client it is ready at once, for a
+/// topic with a backend once the backend has taken the event. An event whose `start_send` fails
+/// does not go out.
 ///
 /// **Order.** Events go out in the order in which they were taken, each whole.
 ///
@@ -85,15 +87,16 @@ pub trait EventSource: Sink<Event, Error = SendError> + Unpin {
         None
     }
 
-    /// Waits for room, then sends.
+    /// Waits for room, sends, and flushes.
     ///
     /// # Errors
     ///
-    /// See [`SendError`]: the event was not sent.
+    /// See [`SendError`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, the event is not sent.
+    /// While it waits for room, dropping it sends nothing. While it flushes, which only a topic
+    /// with a backend makes it wait for, the event may be published or not.
     fn send(&mut self, event: Event) -> Send<'_, Self>
     where
         Self: Sized,
@@ -161,11 +164,14 @@ impl<S: EventSource> Future for Send<'_, S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        ready!(Pin::new(&mut *this.source).poll_ready(cx))?;
-        Poll::Ready(match this.event.take() {
-            Some(event) => Pin::new(&mut *this.source).start_send(event),
-            None => Ok(()),
-        })
+        let mut source = Pin::new(&mut *this.source);
+        if this.event.is_some() {
+            ready!(source.as_mut().poll_ready(cx))?;
+        }
+        if let Some(event) = this.event.take() {
+            source.as_mut().start_send(event)?;
+        }
+        source.poll_flush(cx)
     }
 }
 
@@ -192,8 +198,13 @@ impl<S: EventSource> Future for Closed<'_, S> {
 ///
 /// # Errors
 ///
-/// [`SendError::Closed`] if the source closed before the stream ended; otherwise the first
-/// event's error that was not sent.
+/// [`SendError::Closed`] if the source closed before the stream ended; otherwise that of the first
+/// event that could not be sent.
+///
+/// # Cancel safety
+///
+/// Dropping it drops the stream and the source, and with them at most two events that the stream
+/// has given and the source has not flushed.
 ///
 /// ```
 /// use async_stream::stream;

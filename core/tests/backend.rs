@@ -12,7 +12,8 @@ use fanfare_core::broadcaster::Drain;
 use fanfare_core::history::{Append, HistoryError, Memory};
 use fanfare_core::timer::ManualTimer;
 use fanfare_core::{
-    Broadcaster, Event, EventId, KeepAlive, LagPolicy, LastEventId, PublishError, Retention, Topic,
+    forward, Broadcaster, Event, EventId, KeepAlive, LagPolicy, LastEventId, PublishError,
+    Retention, SendError, Topic,
 };
 use futures_lite::future::{block_on, poll_once};
 use remote::Remote;
@@ -52,6 +53,21 @@ fn what_any_process_publishes_reaches_those_who_are_here() {
     let three = elsewhere(&remote, "a", 1)[0];
     assert_eq!(ids(&read(&mut client, 3)), [one, two, three]);
     assert_eq!(remote.reads(), 0, "who is live reads the window alone");
+}
+
+#[test]
+fn what_a_producer_has_sent_is_published_though_it_drops_its_source() {
+    let remote = Remote::new(1_000);
+    let hub = hub_before(&remote, 100);
+    let mut client = Client::open(hub.subscribe("a"));
+    block_on(hub.topic("a").send(Event::data("1"))).expect("up");
+    let two = futures_lite::stream::once(Event::data("2"));
+    block_on(forward(two, hub.topic("a"))).expect("up");
+    assert_eq!(ids(&read(&mut client, 2)).len(), 2);
+    // And of what is not, it is told at once.
+    remote.set_up(false);
+    let failed = block_on(hub.topic("a").send(Event::data("3")));
+    assert!(matches!(failed, Err(SendError::Publish(_))), "{failed:?}");
 }
 
 #[test]

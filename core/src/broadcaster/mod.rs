@@ -129,7 +129,8 @@ impl Broadcaster {
     ///
     /// # Errors
     ///
-    /// See [`PublishError`]: the event was not published, and has no id.
+    /// See [`PublishError`]. Where a backend [cannot say](crate::history::HistoryError::is_unknown) whether
+    /// it has stored the event, publish it again under the same [key](Publish::key): then it is stored once.
     ///
     /// # Cancel safety
     ///
