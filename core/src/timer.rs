@@ -74,6 +74,33 @@ impl fmt::Display for Unscheduled {
 
 impl std::error::Error for Unscheduled {}
 
+/// Has a task woken at a time, by one call of the timer however often the task is polled until then.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    /// When the timer will wake whom.
+    set: Option<(Instant, Waker)>,
+}
+
+impl Alarm {
+    /// Sees to it that the task is woken at `deadline`. It may be woken before that too, by a call
+    /// that it has asked for already.
+    pub(crate) fn set(
+        &mut self,
+        timer: &dyn Timer,
+        deadline: Instant,
+        task: &Waker,
+    ) -> Result<(), Unscheduled> {
+        if let Some((at, known)) = &self.set {
+            if *at <= deadline && timer.now() < *at && known.will_wake(task) {
+                return Ok(());
+            }
+        }
+        timer.wake_at(deadline, task.clone())?;
+        self.set = Some((deadline, task.clone()));
+        Ok(())
+    }
+}
+
 /// The default [`Timer`]: one thread for the whole process, named `fanfare-timer`.
 ///
 /// It starts with the first call that is scheduled and sleeps between calls.

@@ -5,12 +5,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{ready, Context, Poll, Waker};
+use std::task::{ready, Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::counters::EndReason;
 use super::hub::Hub;
-use crate::timer::{Unscheduled, LONGEST};
+use crate::timer::{Alarm, Unscheduled, LONGEST};
 use crate::wait::Sleeper;
 
 /// How many keys are asked for at a time.
@@ -31,8 +31,7 @@ pub struct Authorizing<C, F> {
     sleeper: Sleeper,
     /// When the next round begins.
     next: Option<Instant>,
-    /// Whom the timer wakes then, once it knows.
-    timed: Option<Waker>,
+    alarm: Alarm,
     /// Who is still to be asked for in this round.
     keys: VecDeque<Arc<str>>,
     asking: Vec<(Arc<str>, Pin<Box<F>>)>,
@@ -50,7 +49,7 @@ where
             may_listen,
             sleeper: Sleeper::default(),
             next: None,
-            timed: None,
+            alarm: Alarm::default(),
             keys: VecDeque::new(),
             asking: Vec::new(),
         }
@@ -116,23 +115,14 @@ where
         if next <= now {
             this.keys = this.hub.leases.keys().into();
             this.next = Some(now + this.interval);
-            this.timed = None;
             // Others first: a round that takes longer than the interval is followed by the next.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let is_timed = this
-            .timed
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !is_timed {
-            this.timed = Some(cx.waker().clone());
-            if let Err(Unscheduled(waker)) = timer.wake_at(next, cx.waker().clone()) {
-                // Rights must not last for ever because no thread could be started: it looks at the
-                // clock by itself until one can.
-                this.timed = None;
-                waker.wake();
-            }
+        if let Err(Unscheduled(waker)) = this.alarm.set(&**timer, next, cx.waker()) {
+            // Rights must not last for ever because no thread could be started: it looks at the
+            // clock by itself until one can.
+            waker.wake();
         }
         Poll::Pending
     }

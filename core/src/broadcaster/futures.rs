@@ -5,7 +5,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{ready, Context, Poll, Waker};
+use std::task::{ready, Context, Poll};
 use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::history::{Append, BoxFuture, HistoryError, Page};
 use crate::id::{EventId, LastEventId};
 use crate::sync::Ordering;
+use crate::timer::Alarm;
 use crate::topic::{Topic, Topics};
 use crate::trace;
 use crate::wait::Sleeper;
@@ -245,8 +246,8 @@ pub struct Ended {
     pub(super) grace: Duration,
     /// Whether the last subscriber's leave ends it too.
     pub(super) until_alone: bool,
-    /// Whom the timer wakes at the deadline, once it knows.
-    pub(super) timed: Option<Waker>,
+    /// For the end of the grace.
+    pub(super) alarm: Alarm,
 }
 
 impl Future for Ended {
@@ -270,13 +271,8 @@ impl Future for Ended {
         if is_over || is_alone {
             return Poll::Ready(());
         }
-        let is_timed = this
-            .timed
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if let Some(deadline) = deadline.filter(|_| !is_timed) {
-            this.timed = Some(cx.waker().clone());
-            if timer.wake_at(deadline, cx.waker().clone()).is_err() {
+        if let Some(deadline) = deadline {
+            if this.alarm.set(&**timer, deadline, cx.waker()).is_err() {
                 // Without a timer there is no bound to keep but an early one.
                 return Poll::Ready(());
             }

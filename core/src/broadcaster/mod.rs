@@ -28,6 +28,7 @@ use crate::id::{EventId, LastEventId};
 use crate::record::Draft;
 use crate::response::EventStream;
 use crate::sync::Ordering;
+use crate::timer::Alarm;
 use crate::topic::{Topic, Topics};
 use crate::trace;
 use crate::wait::Sleeper;
@@ -380,7 +381,7 @@ impl Broadcaster {
             sleeper: Sleeper::default(),
             grace,
             until_alone: true,
-            timed: None,
+            alarm: Alarm::default(),
         }
     }
 
