@@ -18,7 +18,8 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::{Timer, Unscheduled};
 use crate::topic::Topics;
 
-/// Deadlines this close to each other are one call of the timer.
+/// A call of the timer also ends the streams whose deadline is this close behind it, which saves them a
+/// call of their own.
 const SLACK: Duration = Duration::from_millis(10);
 
 /// What a stream and those who may end it share.
