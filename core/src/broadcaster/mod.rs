@@ -221,6 +221,11 @@ impl Broadcaster {
     /// is closed, and does not keep it open. Up to 16 keys are asked for at a time; a round that takes
     /// longer than the interval is followed by the next at once.
     ///
+    /// An answer that takes longer than the interval does not count among the 16 any more, and its key
+    /// is left out of the rounds until it comes. So a call that hangs concerns its key alone: that is
+    /// not asked for again, and its streams go on, until the last of them has ended and the call is
+    /// dropped. Give your own call a timeout, and decide what its key may do then.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use fanfare_core::Broadcaster;
