@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fanfare_core::broadcaster::EndReason;
+use fanfare_core::broadcaster::{Drain, EndReason};
 use fanfare_core::timer::ManualTimer;
 use fanfare_core::{channel, Broadcaster, EventSource as _, LagPolicy};
 use futures_lite::future;
@@ -104,6 +104,39 @@ fn nothing_is_delivered_after_a_right_has_expired() {
     assert!(other.drain_brief().starts_with("#1 #2"));
     drop((expiring, unread));
     assert_eq!(hub.stats().ended.of(EndReason::Expired), 2);
+}
+
+/// A framework drops a body when it is told that its client has gone, read or not.
+#[test]
+fn a_stream_that_is_dropped_unread_has_ended_for_the_reason_it_was_given() {
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder().timer(timer.clone()).build();
+    let open = || hub.subscribe("a").key("k");
+    let ended = |reason| hub.stats().ended.of(reason);
+
+    let disconnected = open().open().expect("admitted");
+    hub.disconnect("k");
+    drop(disconnected);
+    assert_eq!(ended(EndReason::Disconnected), 1);
+
+    let second = Duration::from_secs(1);
+    let expired = open().expires_in(second).open().expect("admitted");
+    let left = open().expires_in(2 * second).open().expect("admitted");
+    timer.advance(second);
+    drop((expired, left));
+    assert_eq!((ended(EndReason::Expired), ended(EndReason::Left)), (1, 1));
+
+    let (_client, stream) = channel(1);
+    let drained = hub.private(stream).open().expect("admitted");
+    let mut draining = Box::pin(hub.drain(Drain::over(second)));
+    let (_, waker) = Wakes::new();
+    let mut cx = Context::from_waker(&waker);
+    assert!(draining.as_mut().poll(&mut cx).is_pending());
+    timer.advance(second);
+    drop(drained);
+    assert!(draining.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(ended(EndReason::Drained), 1);
+    assert_eq!(hub.stats().ended.total(), 4);
 }
 
 /// The timer may be late; the clock is asked.

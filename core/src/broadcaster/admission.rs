@@ -67,6 +67,14 @@ impl Permit {
     pub(crate) fn must_end(&self) -> Option<EndReason> {
         self.lease.as_ref()?.ended(&**self.hub.memory.timer())
     }
+
+    /// Why the stream is over. Its client may have left before it read that it had been ended.
+    fn end_reason(&self) -> EndReason {
+        match self.reason {
+            EndReason::Left => self.must_end().unwrap_or(EndReason::Left),
+            reason => reason,
+        }
+    }
 }
 
 impl Drop for Permit {
@@ -75,8 +83,9 @@ impl Drop for Permit {
             self.hub.leases.take_back(lease);
         }
         if self.is_open {
-            self.hub.counters.ended.add(self.reason);
-            trace::ended(self.reason);
+            let reason = self.end_reason();
+            self.hub.counters.ended.add(reason);
+            trace::ended(reason);
         }
     }
 }

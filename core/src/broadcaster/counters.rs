@@ -11,7 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// The client left, or its response was dropped.
+    /// The client left, or its response was dropped, and nothing else had ended it before.
     Left,
     /// The broadcaster was [closed](super::Broadcaster::close).
     Closed,
