@@ -70,6 +70,88 @@ fn the_oldest_of_a_key_can_make_room_for_the_newest() {
     assert_eq!(reason(opened), Some(RefusedReason::KeyFull));
 }
 
+/// One stream may have several keys; one that makes room under one of them does so under all.
+#[test]
+fn no_more_streams_are_ended_than_room_is_needed() {
+    let hub = Broadcaster::builder()
+        .max_per_key(2)
+        .when_key_full(KeyFull::EndOldest)
+        .build();
+    let open = |user: &str, address: &str| hub.subscribe("a").key(user).key(address).open();
+    let shown = || -> Vec<_> {
+        let streams = hub.streams();
+        streams.iter().map(|stream| stream.keys.join(" ")).collect()
+    };
+    let elsewhere = open("bob", "home").expect("admitted");
+    let first = open("ann", "home").expect("admitted");
+    let second = open("ann", "work").expect("admitted");
+    // Ann has two, and two are at home: the one that is both makes room for both.
+    let third = open("ann", "home").expect("admitted");
+    drop(first);
+    assert_eq!(shown(), ["bob home", "ann work", "ann home"]);
+    assert_eq!(hub.stats().ended.of(EndReason::Replaced), 1);
+    drop((elsewhere, second, third));
+    assert_eq!(hub.stats().ended.of(EndReason::Replaced), 1);
+
+    // The oldest of each, where they are not the same.
+    let older = open("dan", "here").expect("admitted");
+    let old = open("cy", "there").expect("admitted");
+    let both = [open("dan", "there"), open("cy", "here")];
+    let newest = open("dan", "there").expect("admitted");
+    drop((older, old));
+    assert_eq!(hub.stats().ended.of(EndReason::Replaced), 3);
+    assert_eq!(shown(), ["dan there", "cy here", "dan there"]);
+    drop((both, newest));
+    assert!(hub.streams().is_empty());
+}
+
+/// A client that reads nothing does not read its end either, and keeps its connection.
+#[test]
+fn who_never_reads_holds_at_most_twice_as_many_streams_as_it_may() {
+    let hub = Broadcaster::builder()
+        .max_per_key(3)
+        .when_key_full(KeyFull::EndOldest)
+        .build();
+    let open = |key: &str| hub.subscribe("a").key(key).open();
+    let mut unread: Vec<_> = (0..6).map(|_| open("k").expect("admitted")).collect();
+    assert_eq!(reason(open("k")), Some(RefusedReason::KeyFull));
+    assert_eq!(hub.streams().len(), 6, "all are open");
+    assert_eq!(hub.disconnect("k"), 3, "of these, three are to end already");
+
+    // Whoever reads its end makes room, whichever it was.
+    drop(unread.remove(1));
+    unread.push(open("k").expect("admitted"));
+    assert_eq!(reason(open("k")), Some(RefusedReason::KeyFull));
+    drop(unread.remove(4));
+    unread.push(open("k").expect("admitted"));
+    assert_eq!(reason(open("k")), Some(RefusedReason::KeyFull));
+    drop(unread);
+    let again: Vec<_> = (0..6).map(|_| open("k")).collect();
+    assert!(again.iter().all(Result::is_ok), "all is forgotten");
+}
+
+/// An address from which ever new users come.
+#[test]
+fn who_never_reads_holds_no_more_under_a_key_that_many_others_share() {
+    let hub = Broadcaster::builder()
+        .max_per_key(2)
+        .when_key_full(KeyFull::EndOldest)
+        .build();
+    let open = |user: &str, address: &str| hub.subscribe("a").key(user).key(address).open();
+    let mut held = Vec::new();
+    for n in 0..20 {
+        let user = n.to_string();
+        // Two from here, and two from elsewhere in whose favour they are ended.
+        held.extend((0..2).filter_map(|_| open(&user, "here").ok()));
+        held.extend((0..2).filter_map(|_| open(&user, &format!("elsewhere {n}")).ok()));
+    }
+    let streams = hub.streams();
+    let here = streams
+        .iter()
+        .filter(|s| s.keys.iter().any(|key| **key == *"here"));
+    assert_eq!(here.count(), 4);
+}
+
 #[test]
 fn a_key_opens_streams_no_faster_than_it_may() {
     let timer = ManualTimer::new();

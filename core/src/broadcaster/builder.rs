@@ -127,7 +127,8 @@ impl Builder {
     }
 
     /// What happens to a key's streams past [`max_per_key`](Self::max_per_key). By default
-    /// [`KeyFull::Refuse`].
+    /// [`KeyFull::Refuse`]. With [`KeyFull::EndOldest`] up to twice as many may be open, the ended
+    /// ones included whose clients have not read so.
     pub fn when_key_full(mut self, what: KeyFull) -> Self {
         self.per_key.when_full = what;
         self

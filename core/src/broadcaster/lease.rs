@@ -163,6 +163,10 @@ pub enum KeyFull {
     /// The key's oldest is ended, and the new one admitted: for pages that were reloaded and whose
     /// old connection has not been noticed to be dead yet. Two clients that fight for one place
     /// then end each other's streams for as long as both come back.
+    ///
+    /// One that was ended stays open until its client has read its end or its connection is found
+    /// dead. Such streams are bounded too: a key has at most twice as many open streams as it may
+    /// have, those included, and one past that is refused.
     EndOldest,
 }
 
@@ -222,8 +226,8 @@ struct Table {
     /// Counts every lease that was ever given, so that they can be told apart, and by age.
     serial: u64,
     open: BTreeMap<u64, Entry>,
-    /// Of each key, its leases; the oldest first.
-    keys: HashMap<Arc<str>, Vec<u64>>,
+    /// Of each key that has a stream, its streams.
+    keys: HashMap<Arc<str>, KeyStreams>,
     /// When the next stream of a key would be in time, were none early: the generic cell rate
     /// algorithm, whose whole state this is.
     rates: HashMap<Arc<str>, Instant>,
@@ -235,6 +239,15 @@ struct Table {
     /// When the timer will call. Invariant: once at least, before or at the first deadline, unless
     /// the timer has refused.
     calls: BTreeSet<Instant>,
+}
+
+/// The streams of a key.
+#[derive(Default)]
+struct KeyStreams {
+    /// Those that count against its limit; the oldest first, since serials only grow.
+    counted: BTreeSet<u64>,
+    /// How many more are open: newer ones have taken their place, and their clients have not read so.
+    replaced: usize,
 }
 
 struct Entry {
@@ -261,25 +274,14 @@ impl Leases {
         let timer = hub.memory.timer();
         let now = timer.now();
         let mut table = hub.leases.0.lock();
-        let mut replaced = Vec::new();
-        for key in &terms.keys {
-            if let Some(rate) = limits.rate {
-                table.check_rate(rate, key, now).map_err(KeyRefused::Rate)?;
-            }
-            let streams = table.keys.get(key);
-            if streams.map_or(0, Vec::len) < limits.streams {
-                continue;
-            }
-            let oldest = streams.and_then(|streams| streams.first().copied());
-            match (limits.when_full, oldest) {
-                (KeyFull::EndOldest, Some(oldest)) => replaced.push(oldest),
-                _ => return Err(KeyRefused::Full),
-            }
+        if let Some(rate) = limits.rate {
+            table.check_rate(rate, &terms.keys, now)?;
         }
+        let replaced = table.to_replace(limits, &terms.keys)?;
         // From here on nothing is refused: only now does anything change.
         let replaced: Vec<_> = replaced
             .into_iter()
-            .filter_map(|serial| table.forget(serial))
+            .filter_map(|serial| table.replace(serial))
             .collect();
         if let Some(rate) = limits.rate {
             table.count_rate(rate, &terms.keys, now);
@@ -288,8 +290,7 @@ impl Leases {
         let serial = table.serial;
         for key in &terms.keys {
             let streams = table.keys.entry(Arc::clone(key)).or_default();
-            // Serials only grow.
-            streams.push(serial);
+            streams.counted.insert(serial);
         }
         let deadline = terms.deadline();
         let lease = Arc::new(Lease {
@@ -330,8 +331,10 @@ impl Leases {
     /// Ends every stream of a key. How many were open.
     pub(super) fn end_key(&self, key: &str, reason: EndReason) -> usize {
         let table = self.0.lock();
-        let serials = table.keys.get(key).into_iter().flatten();
-        let leases: Vec<_> = serials
+        let streams = table.keys.get(key);
+        let leases: Vec<_> = streams
+            .into_iter()
+            .flat_map(|streams| &streams.counted)
             .filter_map(|serial| table.open.get(serial))
             .map(|entry| Arc::clone(&entry.lease))
             .collect();
@@ -422,15 +425,57 @@ impl Table {
         private.map(|entry| Arc::clone(&entry.lease)).collect()
     }
 
+    /// Whose places one more stream with these keys takes, if it may have one.
+    fn to_replace(&self, limits: KeyLimits, keys: &[Arc<str>]) -> Result<Vec<u64>, KeyRefused> {
+        let none = KeyStreams::default();
+        let mut replaced: Vec<u64> = Vec::new();
+        for key in keys {
+            let streams = self.keys.get(key).unwrap_or(&none);
+            let open = streams.counted.len() + streams.replaced;
+            // Those that were replaced are bounded too: nobody can make their clients read so.
+            if open >= limits.streams.saturating_mul(2) {
+                return Err(KeyRefused::Full);
+            }
+            // One that makes room under another key may make it here too.
+            let counted = &streams.counted;
+            let leaving = replaced.iter().filter(|one| counted.contains(one)).count();
+            if counted.len() - leaving < limits.streams {
+                continue;
+            }
+            let oldest = counted.iter().find(|serial| !replaced.contains(serial));
+            match (limits.when_full, oldest.copied()) {
+                (KeyFull::EndOldest, Some(oldest)) => replaced.push(oldest),
+                _ => return Err(KeyRefused::Full),
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// Lets a newer stream have the place of this one under all its keys. It is open until its client
+    /// has read its end.
+    fn replace(&mut self, serial: u64) -> Option<Arc<Lease>> {
+        let entry = self.open.get_mut(&serial)?;
+        for key in &entry.lease.keys {
+            if let Some(streams) = self.keys.get_mut(key) {
+                streams.counted.remove(&serial);
+                streams.replaced += 1;
+            }
+        }
+        if let Some(at) = entry.deadline.take() {
+            self.deadlines.remove(&(at, serial));
+        }
+        Some(Arc::clone(&entry.lease))
+    }
+
     /// Takes a lease out of everything but the stream that holds it.
     fn forget(&mut self, serial: u64) -> Option<Arc<Lease>> {
         let entry = self.open.remove(&serial)?;
         for key in &entry.lease.keys {
             if let Some(streams) = self.keys.get_mut(key) {
-                if let Ok(at) = streams.binary_search(&serial) {
-                    streams.remove(at);
+                if !streams.counted.remove(&serial) {
+                    streams.replaced -= 1;
                 }
-                if streams.is_empty() {
+                if streams.counted.is_empty() && streams.replaced == 0 {
                     self.keys.remove(key);
                 }
             }
@@ -466,13 +511,16 @@ impl Table {
         Some(at)
     }
 
-    fn check_rate(&self, rate: Rate, key: &Arc<str>, now: Instant) -> Result<(), Duration> {
-        let in_time = self.rates.get(key).copied().unwrap_or(now);
-        let early = in_time.saturating_duration_since(now);
-        match early.checked_sub(rate.tolerance) {
-            Some(wait) if !wait.is_zero() => Err(wait),
-            _ => Ok(()),
+    fn check_rate(&self, rate: Rate, keys: &[Arc<str>], now: Instant) -> Result<(), KeyRefused> {
+        for key in keys {
+            let in_time = self.rates.get(key).copied().unwrap_or(now);
+            let early = in_time.saturating_duration_since(now);
+            let wait = early.saturating_sub(rate.tolerance);
+            if !wait.is_zero() {
+                return Err(KeyRefused::Rate(wait));
+            }
         }
+        Ok(())
     }
 
     fn count_rate(&mut self, rate: Rate, keys: &[Arc<str>], now: Instant) {
