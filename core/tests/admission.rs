@@ -231,6 +231,36 @@ fn a_crowd_that_came_once_is_forgotten_by_those_who_come_after_it() {
     assert!(kept < 2 << 20, "{kept} bytes are left of 20,000 keys");
 }
 
+/// All of them come within one interval: none is forgotten because it had no effect any more.
+#[test]
+fn a_flood_of_keys_is_bounded_and_does_not_absolve_who_came_too_often() {
+    let timer = ManualTimer::new();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let hub = Broadcaster::builder()
+        .timer(timer.clone())
+        .max_rate_per_key(Rate::new(1, day).burst(3))
+        .build();
+    let open = |key: &str| reason(hub.subscribe("a").key(key).open());
+    for _ in 0..3 {
+        assert_eq!(open("often"), None, "a burst");
+    }
+    assert_eq!(open("often"), Some(RefusedReason::Rate));
+    let mut flood = 0..;
+    let mut flooded_by = |count: usize| {
+        let cost = allocation_counter::measure(|| {
+            for n in flood.by_ref().take(count) {
+                assert_eq!(open(&format!("2001:db8::{n}")), None);
+            }
+        });
+        cost.bytes_current
+    };
+    let first = flooded_by(70_000);
+    let more = flooded_by(10_000);
+    assert!(first < 16 << 20, "{first} bytes");
+    assert!(more < 64 << 10, "{more} more bytes for 10,000 more keys");
+    assert_eq!(open("often"), Some(RefusedReason::Rate));
+}
+
 #[test]
 fn a_rate_without_an_interval_limits_nobody_and_none_overflows() {
     let time = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::backend::Backend;
 use super::feed;
 use super::hub::Hub;
-use super::lease::{KeyFull, KeyLimits, Rate};
+use super::lease::{KeyFull, KeyLimits};
+use super::rate::Rate;
 use super::Broadcaster;
 use crate::encode::write_retry_line;
 use crate::error::WhenRefused;
@@ -136,6 +137,9 @@ impl Builder {
 
     /// How fast new streams of the same [key](super::Subscribe::key) may be opened. By default there
     /// is no limit.
+    ///
+    /// Up to 65,536 keys are remembered that came early. One more takes the place of the key that may
+    /// open its next stream soonest: a flood of strangers' keys absolves none that came too often.
     pub fn max_rate_per_key(mut self, rate: Rate) -> Self {
         self.per_key.rate = Some(rate);
         self

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::{EndReason, Reason as _};
 use super::hub::Hub;
+use super::rate::{Rate, Rates};
 use crate::history::View;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::{Timer, Unscheduled};
@@ -170,53 +171,6 @@ pub enum KeyFull {
     EndOldest,
 }
 
-/// How fast new streams may be opened: so many in a time, evenly, and a few at once.
-///
-/// ```
-/// use std::time::Duration;
-/// use fanfare_core::{broadcaster::Rate, Broadcaster};
-///
-/// // One every two seconds; five at once after a pause.
-/// let rate = Rate::new(30, Duration::from_secs(60)).burst(5);
-/// let hub = Broadcaster::builder().max_rate_per_key(rate).build();
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Rate {
-    /// Between two.
-    interval: Duration,
-    /// How far ahead of its time one may be: all of a burst but one.
-    tolerance: Duration,
-    count: u32,
-}
-
-impl Rate {
-    /// `count` streams in each `time`, one at least; all of them at once, if there were none before.
-    /// A rate of less than one in a day is one in a day, and one without a time limits nobody.
-    pub fn new(count: u32, time: Duration) -> Self {
-        let count = count.max(1);
-        let interval = (time / count).min(Duration::from_secs(24 * 60 * 60));
-        Self {
-            interval,
-            tolerance: Duration::ZERO,
-            count,
-        }
-        .burst(count)
-    }
-
-    /// How many may come at once after a pause, at least one.
-    pub fn burst(mut self, count: u32) -> Self {
-        self.tolerance = self.interval.saturating_mul(count.max(1) - 1);
-        self
-    }
-
-    /// How many [`new`](Self::new) was told, or one.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        self.count
-    }
-}
-
 /// All leases.
 #[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<Table>);
@@ -228,13 +182,7 @@ struct Table {
     open: BTreeMap<u64, Entry>,
     /// Of each key that has a stream, its streams.
     keys: HashMap<Arc<str>, KeyStreams>,
-    /// When the next stream of a key would be in time, were none early: the generic cell rate
-    /// algorithm, whose whole state this is.
-    rates: HashMap<Arc<str>, Instant>,
-    /// How many of these were left when those that had no effect were last dropped, ...
-    rates_kept: usize,
-    /// ... and how often one was counted since.
-    rates_counted: usize,
+    rates: Rates,
     deadlines: BTreeMap<(Instant, u64), EndReason>,
     /// When the timer will call. Invariant: once at least, before or at the first deadline, unless
     /// the timer has refused.
@@ -275,7 +223,8 @@ impl Leases {
         let now = timer.now();
         let mut table = hub.leases.0.lock();
         if let Some(rate) = limits.rate {
-            table.check_rate(rate, &terms.keys, now)?;
+            let checked = table.rates.check(rate, &terms.keys, now);
+            checked.map_err(KeyRefused::Rate)?;
         }
         let replaced = table.to_replace(limits, &terms.keys)?;
         // From here on nothing is refused: only now does anything change.
@@ -284,7 +233,7 @@ impl Leases {
             .filter_map(|serial| table.replace(serial))
             .collect();
         if let Some(rate) = limits.rate {
-            table.count_rate(rate, &terms.keys, now);
+            table.rates.count(rate, &terms.keys, now);
         }
         table.serial += 1;
         let serial = table.serial;
@@ -509,35 +458,6 @@ impl Table {
         }
         self.calls.insert(at);
         Some(at)
-    }
-
-    fn check_rate(&self, rate: Rate, keys: &[Arc<str>], now: Instant) -> Result<(), KeyRefused> {
-        for key in keys {
-            let in_time = self.rates.get(key).copied().unwrap_or(now);
-            let early = in_time.saturating_duration_since(now);
-            let wait = early.saturating_sub(rate.tolerance);
-            if !wait.is_zero() {
-                return Err(KeyRefused::Rate(wait));
-            }
-        }
-        Ok(())
-    }
-
-    fn count_rate(&mut self, rate: Rate, keys: &[Arc<str>], now: Instant) {
-        for key in keys {
-            let in_time = self.rates.entry(Arc::clone(key)).or_insert(now);
-            *in_time = (*in_time).max(now) + rate.interval;
-        }
-        // Who is not early is as good as new. Looked for once as many have come as were left the
-        // last time, so that strangers' keys neither stay nor cost.
-        self.rates_counted += keys.len();
-        let few = self.rates_kept.max(512);
-        if self.rates_counted > few {
-            self.rates.retain(|_, in_time| *in_time > now);
-            self.rates.shrink_to(2 * few);
-            self.rates_kept = self.rates.len();
-            self.rates_counted = 0;
-        }
     }
 }
 

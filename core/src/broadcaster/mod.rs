@@ -8,6 +8,7 @@ mod topic_source;
 mod subscribe;
 mod private;
 pub(crate) mod admission;
+mod rate;
 mod lease;
 mod authorize;
 mod drain;
@@ -39,8 +40,9 @@ pub use self::builder::Builder;
 pub use self::counters::{DrainProgress, EndReason, Histogram, Reason, Tally};
 pub use self::drain::{Drain, DrainWhen, Drained, Draining};
 pub use self::futures::{CloseWhen, Ended, Publish, Replay, Serve};
-pub use self::lease::{KeyFull, OpenStream, Rate};
+pub use self::lease::{KeyFull, OpenStream};
 pub use self::private::Private;
+pub use self::rate::Rate;
 pub use self::subscribe::Subscribe;
 pub use self::topic_source::TopicSource;
 
