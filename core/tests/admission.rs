@@ -8,7 +8,8 @@ use fanfare_core::broadcaster::{EndReason, KeyFull, Rate};
 use fanfare_core::response::Answer;
 use fanfare_core::timer::ManualTimer;
 use fanfare_core::{
-    channel, Broadcaster, Event, EventStream, LagPolicy, Refused, RefusedReason, WhenRefused,
+    channel, Broadcaster, Event, EventStream, KeepAlive, LagPolicy, Refused, RefusedReason,
+    WhenRefused,
 };
 use futures_lite::stream;
 use support::{next_now, poll_now, Client};
@@ -350,6 +351,41 @@ fn private_streams_are_counted_limited_and_given_back_with_all_others() {
     assert!(farewell.starts_with(b"retry: "));
     assert_eq!(next_now(&mut body), None, "closed with all the others");
     assert!(poll_now(&mut body).is_ready());
+}
+
+#[test]
+fn private_streams_are_kept_alive_as_their_broadcaster_says_unless_they_say_otherwise() {
+    let timer = ManualTimer::new();
+    let second = Duration::from_secs(1);
+    let hub = Broadcaster::builder()
+        .timer(timer.clone())
+        .keep_alive(KeepAlive::every(10 * second).event("ping"))
+        .build();
+    let open = |stream: EventStream| {
+        let mut stream = hub.private(stream).open().expect("admitted");
+        assert_eq!(next_now(&mut stream).expect("the opening"), ":\n");
+        assert!(poll_now(&mut stream).is_pending());
+        stream
+    };
+    let silent = || EventStream::new(stream::pending::<Event>());
+    let mut usual = open(silent());
+    let mut own = open(silent().keep_alive(KeepAlive::every(30 * second)));
+    let mut none = open(silent().keep_alive(KeepAlive::off()));
+    let own_timer = ManualTimer::new();
+    let mut elsewhere = open(silent().timer(own_timer.clone()));
+
+    timer.advance(10 * second);
+    let ping = next_now(&mut usual).expect("a sign of life");
+    assert!(ping.starts_with(b"event: ping\n"));
+    for other in [&mut own, &mut none, &mut elsewhere] {
+        assert!(poll_now(other).is_pending());
+    }
+    assert_eq!(hub.stats().keep_alives, 1);
+    timer.advance(20 * second);
+    assert_eq!(next_now(&mut own).expect("a sign of life"), ":\n");
+    own_timer.advance(10 * second);
+    assert!(next_now(&mut elsewhere).is_some());
+    assert_eq!(hub.stats().keep_alives, 3);
 }
 
 #[test]

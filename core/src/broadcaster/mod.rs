@@ -198,11 +198,31 @@ impl Broadcaster {
         Subscribe::new(self.clone(), topics.into())
     }
 
-    /// A stream to one client alone that is counted, limited and ended with all the others: a stream
-    /// of events, the stream of a [`channel`](crate::channel()), or an [`EventStream`] with its own
-    /// signs of life.
+    /// A stream to one client alone that is counted, limited, kept alive and ended with all the others:
+    /// a stream of events, the stream of a [`channel`](crate::channel()), or an [`EventStream`], which
+    /// may have signs of life of its own.
     ///
     /// Without this, a private stream is its producer's to end.
+    ///
+    /// ```
+    /// use fanfare_core::{channel, Broadcaster, Event, EventSource};
+    /// use futures_lite::{future, StreamExt};
+    ///
+    /// let hub = Broadcaster::builder().max_per_key(1).build();
+    /// let (mut client, stream) = channel(16);
+    /// let mut body = hub.private(stream).key("ann").open()?;
+    /// # future::block_on(async {
+    /// client.send(Event::data("one")).await?;
+    /// assert_eq!(body.next().await.unwrap(), ":\n");
+    /// assert_eq!(body.next().await.unwrap(), "data: one\n\n");
+    ///
+    /// hub.disconnect("ann");
+    /// assert!(body.next().await.unwrap().starts_with(b"retry: "));
+    /// assert_eq!(body.next().await, None);
+    /// # Ok::<(), fanfare_core::SendError>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn private(&self, stream: impl Into<EventStream>) -> Private {
         Private::new(self.clone(), stream.into())
     }
