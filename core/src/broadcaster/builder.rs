@@ -83,7 +83,8 @@ impl Builder {
     /// How long clients wait before they reconnect, written in whole milliseconds. By default 2
     /// seconds: soon enough that nobody notices, late enough that a server can restart.
     ///
-    /// `None` writes no `retry` at all, for clients that mistake one for an event.
+    /// `None` writes no `retry` into any stream, for clients that mistake one for an event. Only a
+    /// refusal that is answered [softly](WhenRefused::Soft) has one all the same: it is nothing else.
     pub fn retry(mut self, retry: impl Into<Option<Duration>>) -> Self {
         self.retry = retry.into();
         self
