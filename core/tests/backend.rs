@@ -71,6 +71,22 @@ fn what_a_producer_has_sent_is_published_though_it_drops_its_source() {
 }
 
 #[test]
+fn what_is_repeated_under_its_key_counts_once_with_a_backend_or_without() {
+    let remote = Remote::new(1_000);
+    for hub in [Broadcaster::new(), hub_before(&remote, 100)] {
+        let publish = |key: &str| {
+            let published = hub.publish("a", Event::data("1")).key(key);
+            block_on(published).expect("up")
+        };
+        let first = publish("one");
+        assert_eq!(publish("one"), first);
+        assert!(publish("two") > first);
+        assert_eq!(publish("one"), first);
+        assert_eq!(hub.stats().published, 2);
+    }
+}
+
+#[test]
 fn who_is_older_than_the_window_comes_in_through_the_backend() {
     let remote = Remote::new(100_000);
     let before = elsewhere(&remote, "a", 2_500);

@@ -40,6 +40,7 @@ enum Publishing {
 /// A backend at work on an event.
 struct Appending {
     topic: Topic,
+    has_key: bool,
     id: BoxFuture<'static, Result<EventId, HistoryError>>,
     began: Instant,
     /// In which life of its log.
@@ -76,6 +77,7 @@ impl Publish {
             return Err(PublishError::Closed);
         }
         self.hub.check_size(event)?;
+        let has_key = self.key.is_some();
         let mut append = Append::new(topic.clone(), event);
         if let Some(key) = self.key.take() {
             append = append.key(key);
@@ -84,6 +86,7 @@ impl Publish {
         let history = Arc::clone(&backend.history);
         Ok(Appending {
             topic,
+            has_key,
             began: memory.timer().now(),
             life: memory.life(),
             id: Box::pin(async move { history.append(append).await }),
@@ -117,6 +120,7 @@ impl Future for Publish {
                     let appended = appended.map_err(PublishError::from);
                     let id = appended.inspect_err(trace::not_published)?;
                     let memory = &this.hub.hub().memory;
+                    backend.count_published(id, appending.has_key);
                     backend.note_published(id, || memory.life() == appending.life);
                     trace::published(&appending.topic, id);
                     return Poll::Ready(Ok(id));

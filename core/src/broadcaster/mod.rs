@@ -518,7 +518,7 @@ pub struct Stats {
     pub opened: u64,
     /// Streams that are over, and why.
     pub ended: Tally<EndReason>,
-    /// Events published here.
+    /// Events published here. One that is published again under its [key](Publish::key) counts once.
     pub published: u64,
     /// Events handed to subscribers: one that a hundred received counts a hundred times.
     pub delivered: u64,
