@@ -8,14 +8,22 @@ use fanfare_core::broadcaster::{EndReason, KeyFull, Rate};
 use fanfare_core::response::Answer;
 use fanfare_core::timer::ManualTimer;
 use fanfare_core::{
-    channel, Broadcaster, Event, EventStream, KeepAlive, LagPolicy, Refused, RefusedReason,
-    WhenRefused,
+    channel, Broadcaster, Event, EventStream, GapReason, KeepAlive, LagPolicy, Refused,
+    RefusedReason, WhenRefused,
 };
 use futures_lite::stream;
 use support::{next_now, poll_now, Client};
 
 fn reason<T>(opened: Result<T, Refused>) -> Option<RefusedReason> {
     opened.err().map(|refused| refused.reason)
+}
+
+/// No trait is in scope here.
+#[test]
+fn every_reason_says_its_word() {
+    assert_eq!(EndReason::Unauthorized.as_str(), "unauthorized");
+    assert_eq!(RefusedReason::KeyFull.as_str(), "key_full");
+    assert_eq!(GapReason::Unparsable.as_str(), "unparsable");
 }
 
 #[test]
