@@ -204,6 +204,11 @@ impl Broadcaster {
     ///
     /// Without this, a private stream is its producer's to end.
     ///
+    /// # Cancel safety
+    ///
+    /// Nothing is admitted until it is [opened](Private::open). Dropping the stream then gives its place
+    /// back, and tells its producer that the client has gone.
+    ///
     /// ```
     /// use fanfare_core::{channel, Broadcaster, Event, EventSource};
     /// use futures_lite::{future, StreamExt};
@@ -289,13 +294,32 @@ impl Broadcaster {
     /// In memory it is ready at once, and what the window in front of a backend holds is too.
     /// Clients that ask a backend for the same page share one read of it.
     ///
+    /// ```
+    /// use fanfare_core::{Broadcaster, Event};
+    ///
+    /// let hub = Broadcaster::new();
+    /// # futures_lite::future::block_on(async {
+    /// let first = hub.publish("prices", Event::data("1.07")).await?;
+    /// let second = hub.publish("prices", Event::data("1.08")).await?;
+    ///
+    /// let page = hub.replay("prices", first, 100).await?;
+    /// assert!(page.gap.is_none());
+    /// assert_eq!(page.records[0].bytes(), &format!("id: {second}\ndata: 1.08\n\n"));
+    ///
+    /// // The client goes on after its end.
+    /// let page = hub.replay("prices", page.last, 100).await?;
+    /// assert!(page.records.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`HistoryError`](crate::history::HistoryError); in memory there are none.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future costs nobody anything.
+    /// Dropping the future costs nobody anything. A read that others wait for goes on.
     pub fn replay(
         &self,
         topics: impl Into<Topics>,
@@ -369,18 +393,24 @@ impl Broadcaster {
     /// `with_graceful_shutdown` and its like, as [`close_when`](Self::close_when). The server goes on
     /// until then.
     ///
-    /// ```no_run
-    /// # use std::time::Duration;
+    /// ```
+    /// # use std::{future::Future, io, time::Duration};
     /// # use fanfare_core::{broadcaster::Drain, Broadcaster};
-    /// # fn serve_until(_: impl std::future::Future) -> std::future::Ready<std::io::Result<()>> { std::future::ready(Ok(())) }
-    /// # fn signal() -> std::future::Ready<()> { std::future::ready(()) }
+    /// # async fn signal() {}
+    /// # async fn serve_until(shutdown: impl Future) -> io::Result<()> { shutdown.await; Ok(()) }
     /// # futures_lite::future::block_on(async {
     /// let hub = Broadcaster::new();
     /// let drain = Drain::over(Duration::from_secs(5));
     /// let server = serve_until(hub.drain_when(signal(), drain));
-    /// hub.serve(server, Duration::from_secs(1)).await
-    /// # });
+    /// hub.serve(server, Duration::from_secs(1)).await?;
+    /// assert!(hub.is_closed());
+    /// # io::Result::Ok(())
+    /// # }).unwrap();
     /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the signal, it leaves the broadcaster as it is; after it, see [`drain`](Self::drain).
     pub fn drain_when<F: Future>(&self, signal: F, drain: Drain) -> DrainWhen<F> {
         DrainWhen {
             signal,
@@ -400,7 +430,30 @@ impl Broadcaster {
     /// `grace` has passed since the close.
     ///
     /// A client that has stopped reading can keep its connection, and with it a server that
-    /// shuts down gracefully, for ever. Race the server against this, and it ends.
+    /// shuts down gracefully, forever. Race the server against this, and it ends:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use fanfare_core::Broadcaster;
+    /// use futures_lite::future;
+    ///
+    /// let hub = Broadcaster::new();
+    /// let unread = hub.subscribe("prices").open()?;
+    /// # let server = future::pending();
+    /// # future::block_on(async {
+    /// hub.close();
+    /// future::or(server, hub.ended(Duration::from_millis(10))).await;
+    ///
+    /// drop(unread);
+    /// // Nobody is left to wait for.
+    /// hub.ended(Duration::from_secs(10)).await;
+    /// # });
+    /// # Ok::<(), fanfare_core::Refused>(())
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing. The grace counts from the close, whenever it is asked for again.
     #[must_use = "futures do nothing unless awaited"]
     pub fn ended(&self, grace: Duration) -> Ended {
         Ended {
