@@ -68,7 +68,7 @@ impl Permit {
         self.lease.as_ref()?.ended(&**self.hub.memory.timer())
     }
 
-    /// Why the stream is over. Its client may have left before it read that it had been ended.
+    /// Why the stream is over. A client may leave before it has read that its stream was ended.
     fn end_reason(&self) -> EndReason {
         match self.reason {
             EndReason::Left => self.must_end().unwrap_or(EndReason::Left),

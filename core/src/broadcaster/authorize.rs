@@ -42,8 +42,8 @@ pub struct Authorizing<C, F> {
 struct Asked<F> {
     key: Arc<str>,
     answer: Pin<Box<F>>,
-    /// From when on it does not keep others from being asked for: one that never comes would keep
-    /// them for ever.
+    /// From then on it is not among those who are asked for at a time: an answer that never comes
+    /// would take a place there forever.
     late_at: Instant,
 }
 
@@ -65,16 +65,16 @@ where
         }
     }
 
-    /// Everyone who has a stream now is to be asked for, but for those whose answer is still to come.
+    /// Lists every key that has a stream now, except those whose answer is still to come.
     fn begin_round(&mut self, now: Instant) {
         self.next = Some(now + self.interval);
         let mut open: HashSet<_> = self.hub.leases.keys().into_iter().collect();
-        // Whoever has gone needs no answer.
+        // A key whose streams are all over needs no answer.
         self.asked.retain(|asked| open.remove(&asked.key));
         self.keys = open.into_iter().collect();
     }
 
-    /// Asks for as many as may be asked for now. Whoever has an answer makes room for the next.
+    /// Asks for as many keys as there is room for. Each answer makes room for the next.
     fn poll_round(&mut self, now: Instant, cx: &mut Context<'_>) {
         let mut left = IN_ONE_POLL;
         loop {
@@ -118,13 +118,13 @@ where
         AT_A_TIME.saturating_sub(self.asked.len() - self.late(now))
     }
 
-    /// How many answers are late: the first so many.
+    /// How many answers are late. They are the first ones.
     fn late(&self, now: Instant) -> usize {
         self.asked.partition_point(|asked| asked.late_at <= now)
     }
 
-    /// When there is something to do, whoever answers: the next round begins, or, while one takes
-    /// longer than the interval, an answer is late.
+    /// When to look again if no answer comes before: at the next round, or, while a round takes longer
+    /// than the interval, when the next answer is late.
     fn next_turn(&self, now: Instant, next_round: Instant) -> Instant {
         if now < next_round {
             return next_round;
@@ -163,7 +163,7 @@ where
         }
         let next = this.next_turn(now, next);
         if let Err(Unscheduled(waker)) = this.alarm.set(&*timer, next, cx.waker()) {
-            // Rights must not last for ever because no thread could be started: it looks at the
+            // Rights must not last forever because no thread could be started: it looks at the
             // clock by itself until one can.
             waker.wake();
         }

@@ -392,8 +392,8 @@ impl Backend {
         }
     }
 
-    /// Counts an event that a publisher of ours was given this id for. One that is given for a key
-    /// again is of the first time.
+    /// Counts an event by the id that a publisher of ours was given for it. If it had a key and the id
+    /// is known, it is a repetition.
     pub(super) fn count_published(&self, id: EventId, has_key: bool) {
         let is_new = !has_key || self.published_keyed.lock().insert(id);
         self.published

@@ -11,7 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// The client left, or its response was dropped, and nothing else had ended it before.
+    /// The client left or its response was dropped, before anything else had ended the stream.
     Left,
     /// The broadcaster was [closed](super::Broadcaster::close).
     Closed,
@@ -61,7 +61,7 @@ macro_rules! reasons {
             const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             fn as_str(self) -> &'static str {
-                // The type's own, for those who have no trait in scope.
+                // The type's own, which needs no trait in scope.
                 $reason::as_str(self)
             }
 

@@ -165,9 +165,9 @@ pub enum KeyFull {
     /// old connection has not been noticed to be dead yet. Two clients that fight for one place
     /// then end each other's streams for as long as both come back.
     ///
-    /// One that was ended stays open until its client has read its end or its connection is found
-    /// dead. Such streams are bounded too: a key has at most twice as many open streams as it may
-    /// have, those included, and one past that is refused.
+    /// A stream that was ended stays open until its client has read the end, or its connection is found
+    /// dead. These are bounded too: together with them, a key has at most twice as many open streams
+    /// as it may have. Past that, a new one is refused.
     EndOldest,
 }
 
@@ -194,7 +194,8 @@ struct Table {
 struct KeyStreams {
     /// Those that count against its limit; the oldest first, since serials only grow.
     counted: BTreeSet<u64>,
-    /// How many more are open: newer ones have taken their place, and their clients have not read so.
+    /// How many more are open although newer ones have taken their places: their clients have not read
+    /// their end yet.
     replaced: usize,
 }
 
@@ -374,18 +375,18 @@ impl Table {
         private.map(|entry| Arc::clone(&entry.lease)).collect()
     }
 
-    /// Whose places one more stream with these keys takes, if it may have one.
+    /// The streams that make way for one more with these keys, if it may be opened.
     fn to_replace(&self, limits: KeyLimits, keys: &[Arc<str>]) -> Result<Vec<u64>, KeyRefused> {
         let none = KeyStreams::default();
         let mut replaced: Vec<u64> = Vec::new();
         for key in keys {
             let streams = self.keys.get(key).unwrap_or(&none);
             let open = streams.counted.len() + streams.replaced;
-            // Those that were replaced are bounded too: nobody can make their clients read so.
+            // Those that were replaced are bounded too: nothing makes their clients read the end.
             if open >= limits.streams.saturating_mul(2) {
                 return Err(KeyRefused::Full);
             }
-            // One that makes room under another key may make it here too.
+            // A stream that makes way under another key may do so under this one too.
             let counted = &streams.counted;
             let leaving = replaced.iter().filter(|one| counted.contains(one)).count();
             if counted.len() - leaving < limits.streams {
@@ -400,8 +401,8 @@ impl Table {
         Ok(replaced)
     }
 
-    /// Lets a newer stream have the place of this one under all its keys. It is open until its client
-    /// has read its end.
+    /// Gives a stream's place under all its keys to a newer one. It stays open until its client has read
+    /// its end.
     fn replace(&mut self, serial: u64) -> Option<Arc<Lease>> {
         let entry = self.open.get_mut(&serial)?;
         for key in &entry.lease.keys {

@@ -248,10 +248,10 @@ impl Broadcaster {
     /// is closed, and does not keep it open. Up to 16 keys are asked for at a time; a round that takes
     /// longer than the interval is followed by the next at once.
     ///
-    /// An answer that takes longer than the interval does not count among the 16 any more, and its key
-    /// is left out of the rounds until it comes. So a call that hangs concerns its key alone: that is
-    /// not asked for again, and its streams go on, until the last of them has ended and the call is
-    /// dropped. Give your own call a timeout, and decide what its key may do then.
+    /// An answer that takes longer than the interval no longer counts towards the 16, and its key is
+    /// left out of the rounds until the answer comes. So a call that hangs concerns its key alone: that
+    /// key is not asked for again and its streams go on, and the call is dropped once they have ended.
+    /// Give your own call a timeout, and decide what its key may do then.
     ///
     /// ```
     /// use std::time::Duration;

@@ -54,12 +54,13 @@ impl Rate {
 /// When the next stream of each key would be in time, were none early: the generic cell rate
 /// algorithm, whose whole state this is.
 ///
-/// Strangers may name the keys. So whoever is not early is forgotten, as good as new; and of those who
-/// are, at most [`REMEMBERED`] are known.
+/// Strangers may name the keys. So a key that is not early any more is forgotten, which makes no
+/// difference, and of the others at most [`REMEMBERED`] are known.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     in_time: BTreeMap<Arc<str>, Instant>,
-    /// The same by time: who may open the next one soonest is forgotten first, and so loses the least.
+    /// The same by time: the key that may open its next stream soonest is forgotten first, since that
+    /// makes the least difference.
     order: BTreeSet<(Instant, Arc<str>)>,
 }
 
