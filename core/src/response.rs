@@ -395,6 +395,10 @@ impl Stream for EventStream {
             .unwrap_or_else(PoisonError::into_inner);
         match stream.as_mut().poll_next(cx) {
             Poll::Ready(bytes) => {
+                // Again: what was found may have come after its right to it had ended.
+                if let Poll::Ready(end) = this.poll_must_end() {
+                    return Poll::Ready(end);
+                }
                 this.liveness.sent();
                 if let (None, Some(permit)) = (&bytes, &mut this.permit) {
                     permit.reason = EndReason::Finished;

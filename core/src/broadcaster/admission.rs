@@ -43,15 +43,18 @@ pub(crate) struct Permit {
     pub(crate) reason: EndReason,
     /// Whether there is a stream, and not only the intent to open one.
     is_open: bool,
+    /// Whether the stream has an end of its own.
+    is_private: bool,
 }
 
 impl Permit {
-    pub(super) fn new(hub: Place, lease: Option<Arc<Lease>>) -> Self {
+    pub(super) fn new(hub: Place, lease: Option<Arc<Lease>>, is_private: bool) -> Self {
         Self {
             hub,
             lease,
             reason: EndReason::Left,
             is_open: false,
+            is_private,
         }
     }
 
@@ -81,6 +84,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(lease) = &self.lease {
             self.hub.leases.take_back(lease);
+        }
+        if !self.is_private && self.reason != EndReason::Drained {
+            self.hub.drain.note_left();
         }
         if self.is_open {
             let reason = self.end_reason();

@@ -22,7 +22,7 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::Timer;
 use crate::topic::Topics;
 use crate::trace;
-use crate::wait::{Sleeper, Waiters};
+use crate::wait::{Marked, Sleeper, Waiters};
 
 /// The most records that are read at once.
 const PAGE_RECORDS: usize = 1_000;
@@ -43,8 +43,12 @@ pub(crate) struct Backend {
     reads: Mutex<Reads>,
     /// Whether the tail is being read and the engine answers.
     pub(super) is_ready: AtomicBool,
+    /// Whether the tail has said anything yet: where the log stands, or that it cannot.
+    is_heard_of: AtomicBool,
+    /// Publishers that wait for that.
+    beginning: Waiters,
     /// Whether nothing more is published, and the last of it is being waited for.
-    pub(super) is_closing: AtomicBool,
+    is_closing: AtomicBool,
     /// The thread that feeds the window, while it runs.
     pub(super) feeder: Mutex<Option<Thread>>,
     /// The newest id that a publisher of ours was given in this life of the log.
@@ -135,6 +139,8 @@ impl Backend {
             timer,
             reads: Mutex::default(),
             is_ready: AtomicBool::new(false),
+            is_heard_of: AtomicBool::new(false),
+            beginning: Waiters::default(),
             is_closing: AtomicBool::new(false),
             feeder: Mutex::new(None),
             published_last: Mutex::new(EventId::new(0, 0)),
@@ -420,6 +426,41 @@ impl Backend {
     /// Notes that the tail has broken off.
     pub(super) fn note_interruption(&self) {
         self.interruptions.fetch_add(1, Ordering::Relaxed);
+        self.note_heard_of();
+    }
+
+    /// The tail has said where the log stands, or that it cannot: publishers need not wait for it.
+    pub(super) fn note_heard_of(&self) {
+        self.is_heard_of.store(true, Ordering::SeqCst);
+        self.beginning.wake_all();
+    }
+
+    /// Waits until it is known where the log stands, so that what is published comes by the tail to
+    /// everyone who is here. `Err`: the tail cannot say.
+    pub(super) fn poll_begun(
+        &self,
+        memory: &Memory,
+        sleeper: &mut Sleeper,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), HistoryError>> {
+        for _ in 0..2 {
+            if memory.has_begun() || self.is_closing() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.is_heard_of.load(Ordering::SeqCst) {
+                let why = "nothing was heard of its tail yet";
+                return Poll::Ready(Err(HistoryError::Unavailable(why.into())));
+            }
+            if self.beginning.mark(sleeper, cx.waker()) == Marked::Already {
+                break;
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Forgets a publisher that has waited.
+    pub(super) fn leave_beginning(&self, sleeper: &mut Sleeper) {
+        self.beginning.leave(sleeper);
     }
 
     /// The newest id that is known here: what the window has, or what a publisher of ours was given
@@ -440,6 +481,12 @@ impl Backend {
     /// Whether the window has all that publishers of ours were given ids for.
     pub(super) fn has_caught_up(&self, memory: &Memory) -> bool {
         memory.last() >= *self.published_last.lock()
+    }
+
+    /// Nothing more is published.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
+        self.beginning.wake_all();
     }
 
     pub(super) fn is_closing(&self) -> bool {

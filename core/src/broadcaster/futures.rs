@@ -29,6 +29,8 @@ pub struct Publish {
     hub: Broadcaster,
     key: Option<Box<str>>,
     state: Publishing,
+    /// Waits for the backend's beginning.
+    sleeper: Sleeper,
 }
 
 enum Publishing {
@@ -53,6 +55,7 @@ impl Publish {
             hub,
             key: None,
             state: Publishing::Next(topic, event),
+            sleeper: Sleeper::default(),
         }
     }
 
@@ -107,6 +110,15 @@ impl Future for Publish {
                     return Poll::Ready(this.hub.publish_now(&topic, key, &event));
                 }
                 (Publishing::Next(topic, event), Some(backend)) => {
+                    let memory = &this.hub.hub().memory;
+                    let Poll::Ready(begun) = backend.poll_begun(memory, &mut this.sleeper, cx)
+                    else {
+                        this.state = Publishing::Next(topic, event);
+                        return Poll::Pending;
+                    };
+                    begun
+                        .map_err(PublishError::from)
+                        .inspect_err(trace::not_published)?;
                     let appending = this.append(backend, topic, &event);
                     let appending = appending.inspect_err(trace::not_published)?;
                     this.state = Publishing::Appending(appending);
@@ -128,6 +140,14 @@ impl Future for Publish {
                 // Polled again after it was ready, which no executor does.
                 _ => return Poll::Ready(Err(PublishError::Closed)),
             }
+        }
+    }
+}
+
+impl Drop for Publish {
+    fn drop(&mut self) {
+        if let Some(backend) = &self.hub.hub().backend {
+            backend.leave_beginning(&mut self.sleeper);
         }
     }
 }

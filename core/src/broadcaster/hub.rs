@@ -106,7 +106,7 @@ impl Hub {
         } else {
             None
         };
-        Ok(Permit::new(place, lease))
+        Ok(Permit::new(place, lease, admission.is_private))
     }
 
     /// A refusal, with a time to come back that is another for each.
@@ -140,7 +140,7 @@ impl Hub {
     /// events have come back from it.
     pub(super) fn close(&self) {
         if let Some(backend) = &self.backend {
-            backend.is_closing.store(true, Ordering::SeqCst);
+            backend.close();
             if let Some(feeder) = &*backend.feeder.lock() {
                 feeder.unpark();
                 return;
