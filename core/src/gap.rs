@@ -46,20 +46,6 @@ pub enum GapReason {
     Unparsable,
 }
 
-impl GapReason {
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Epoch => "epoch",
-            Self::Ahead => "ahead",
-            Self::Lagged => "lagged",
-            Self::Unparsable => "unparsable",
-        }
-    }
-}
-
 impl fmt::Display for GapReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -72,6 +72,22 @@ fn what_a_producer_has_sent_is_published_though_it_drops_its_source() {
 }
 
 #[test]
+fn what_is_repeated_under_its_key_counts_once_with_a_backend_or_without() {
+    let remote = Remote::new(1_000);
+    for hub in [Broadcaster::new(), hub_before(&remote, 100)] {
+        let publish = |key: &str| {
+            let published = hub.publish("a", Event::data("1")).key(key);
+            block_on(published).expect("up")
+        };
+        let first = publish("one");
+        assert_eq!(publish("one"), first);
+        assert!(publish("two") > first);
+        assert_eq!(publish("one"), first);
+        assert_eq!(hub.stats().published, 2);
+    }
+}
+
+#[test]
 fn a_producer_that_waits_for_its_next_event_has_published_the_last() {
     let remote = Remote::new(1_000);
     let hub = hub_before(&remote, 100);

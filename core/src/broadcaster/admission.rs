@@ -70,6 +70,14 @@ impl Permit {
     pub(crate) fn must_end(&self) -> Option<EndReason> {
         self.lease.as_ref()?.ended(&**self.hub.memory.timer())
     }
+
+    /// Why the stream is over. A client may leave before it has read that its stream was ended.
+    fn end_reason(&self) -> EndReason {
+        match self.reason {
+            EndReason::Left => self.must_end().unwrap_or(EndReason::Left),
+            reason => reason,
+        }
+    }
 }
 
 impl Drop for Permit {
@@ -81,8 +89,9 @@ impl Drop for Permit {
             self.hub.drain.note_left();
         }
         if self.is_open {
-            self.hub.counters.ended.add(self.reason);
-            trace::ended(self.reason);
+            let reason = self.end_reason();
+            self.hub.counters.ended.add(reason);
+            trace::ended(reason);
         }
     }
 }

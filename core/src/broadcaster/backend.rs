@@ -1,7 +1,7 @@
 //! [`Backend`]: the history behind the window, and what is read from it for cursors that are older
 //! than the window: each page once, however many ask for it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::mem;
@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::counters::HistogramCounts;
 use super::Histogram;
-use crate::history::{BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH};
+use crate::history::{BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH, REMEMBERED_KEYS};
 use crate::id::{EventId, LastEventId};
 use crate::record::Record;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -54,6 +54,7 @@ pub(crate) struct Backend {
     /// The newest id that a publisher of ours was given in this life of the log.
     published_last: Mutex<EventId>,
     published: AtomicU64,
+    published_keyed: Mutex<KeyedIds>,
     reads_begun: AtomicU64,
     records_read: AtomicU64,
     failures: AtomicU64,
@@ -144,6 +145,7 @@ impl Backend {
             feeder: Mutex::new(None),
             published_last: Mutex::new(EventId::new(0, 0)),
             published: AtomicU64::new(0),
+            published_keyed: Mutex::default(),
             reads_begun: AtomicU64::new(0),
             records_read: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -396,9 +398,16 @@ impl Backend {
         }
     }
 
+    /// Counts an event by the id that a publisher of ours was given for it. If it had a key and the id
+    /// is known, it is a repetition.
+    pub(super) fn count_published(&self, id: EventId, has_key: bool) {
+        let is_new = !has_key || self.published_keyed.lock().insert(id);
+        self.published
+            .fetch_add(u64::from(is_new), Ordering::Relaxed);
+    }
+
     /// Notes an id that a publisher of ours was given; `is_current`: of this life of the log.
     pub(super) fn note_published(&self, id: EventId, is_current: impl FnOnce() -> bool) {
-        self.published.fetch_add(1, Ordering::Relaxed);
         let mut last = self.published_last.lock();
         if is_current() {
             *last = (*last).max(id);
@@ -499,6 +508,30 @@ impl Backend {
             append_times: self.append_times.histogram(),
             read_times: self.read_times.histogram(),
         }
+    }
+}
+
+/// The latest ids that were given for keys: as many as a history remembers keys at least.
+#[derive(Default)]
+struct KeyedIds {
+    known: HashSet<EventId>,
+    /// The oldest first.
+    order: VecDeque<EventId>,
+}
+
+impl KeyedIds {
+    /// Whether it was not known.
+    fn insert(&mut self, id: EventId) -> bool {
+        if !self.known.insert(id) {
+            return false;
+        }
+        self.order.push_back(id);
+        if self.order.len() > REMEMBERED_KEYS {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+        true
     }
 }
 

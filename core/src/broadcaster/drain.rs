@@ -16,7 +16,7 @@ use super::lease::Leases;
 use super::Broadcaster;
 use crate::id::EventId;
 use crate::sync::{fence, AtomicBool, AtomicUsize, Mutex, Ordering};
-use crate::timer::LONGEST;
+use crate::timer::{Alarm, LONGEST};
 use crate::trace;
 use crate::wait::Sleeper;
 
@@ -286,8 +286,8 @@ pub struct Draining {
     drain: Drain,
     plan: Option<Plan>,
     sleeper: Sleeper,
-    /// Whom the timer wakes at the bound, once it knows.
-    timed: Option<Waker>,
+    /// For the bound.
+    alarm: Alarm,
 }
 
 impl Draining {
@@ -297,7 +297,7 @@ impl Draining {
             drain,
             plan: None,
             sleeper: Sleeper::default(),
-            timed: None,
+            alarm: Alarm::default(),
         }
     }
 }
@@ -318,15 +318,8 @@ impl Future for Draining {
         let now = timer.now();
         let open = hub.subscribers.load(Ordering::SeqCst);
         if open > 0 && now < plan.bound {
-            let is_timed = this
-                .timed
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()));
-            if is_timed {
-                return Poll::Pending;
-            }
-            this.timed = Some(cx.waker().clone());
-            if timer.wake_at(plan.bound, cx.waker().clone()).is_ok() {
+            let alarm = this.alarm.set(&**timer, plan.bound, cx.waker());
+            if alarm.is_ok() {
                 return Poll::Pending;
             }
             // Without a timer there is no bound to keep but an early one.

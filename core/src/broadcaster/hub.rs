@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::admission::{Admission, Permit, Place};
 use super::backend::Backend;
 use super::builder::{Settings, DEFAULT_RETRY};
-use super::counters::{Counters, EndReason, Reason as _};
+use super::counters::{Counters, EndReason};
 use super::drain::DrainState;
 use super::lease::{KeyRefused, Leases, Terms};
 use crate::encode::{encode_into, write_retry_line};
