@@ -16,7 +16,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, PeerAddr, Service as _, ServiceRequest};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
-use actix_web::middleware::DefaultHeaders;
+use actix_web::middleware::{Condition, DefaultHeaders, Logger};
 use actix_web::web::{self, Bytes, Data, Html, PayloadConfig};
 use actix_web::{
     delete, guard, post, route, App, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
@@ -40,7 +40,11 @@ async fn main() -> std::io::Result<()> {
             .app_data(demo.clone())
             .app_data(PayloadConfig::new(demo_shared::MAX_DATA))
             .wrap(DefaultHeaders::new().add((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")))
-            // The outermost: what another would log has no ticket in it.
+            .wrap(Condition::new(
+                demo_shared::logs_requests(),
+                Logger::default(),
+            ))
+            // The outermost: what another logs has no ticket in it.
             .wrap_fn(|mut request, next| {
                 take_ticket(&mut request);
                 next.call(request)

@@ -23,7 +23,10 @@ use axum::{Json, Router};
 use demo_shared::{Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::axum::{bind_with, LastEventId, Sse, TcpOptions};
 use fanfare::tickets::take_from_uri;
+use tower_http::classify::{ServerErrorsAsFailures, SharedClassifier};
 use tower_http::cors::{Any, CorsLayer};
+use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
+use tracing::Level;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
@@ -80,7 +83,7 @@ fn app(demo: Demo) -> Router {
         ])
         // The same for every origin.
         .vary([]);
-    Router::new()
+    let routes = Router::new()
         .route("/", get(Html(demo_shared::PAGE)))
         .route("/events", get(all_events))
         .route("/events/{topics}", get(events))
@@ -97,10 +100,23 @@ fn app(demo: Demo) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .layer(DefaultBodyLimit::max(demo_shared::MAX_DATA))
-        .layer(cors)
-        // The outermost: what another layer would log has no ticket in it.
+        .layer(cors);
+    let routes = if demo_shared::logs_requests() {
+        routes.layer(log_requests())
+    } else {
+        routes
+    };
+    routes
+        // The outermost: what another layer logs has no ticket in it.
         .layer(map_request(take_ticket))
         .with_state(demo)
+}
+
+fn log_requests() -> TraceLayer<SharedClassifier<ServerErrorsAsFailures>> {
+    TraceLayer::new_for_http()
+        .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
+        .on_request(DefaultOnRequest::new().level(Level::INFO))
+        .on_response(DefaultOnResponse::new().level(Level::INFO))
 }
 
 async fn take_ticket(mut request: Request) -> Request {

@@ -62,6 +62,7 @@ fn main() -> std::io::Result<()> {
 async fn answer(demo: Demo, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     // First of all: what logs the address further on has no ticket in it.
     let ticket = take_from_uri(request.uri_mut());
+    demo_shared::log_request(request.method(), request.uri());
     let authorization = request.headers().get(header::AUTHORIZATION);
     let credentials = Credentials::new(authorization.map(HeaderValue::as_bytes), ticket);
     let answered = route(&demo, request, credentials).await;

@@ -72,8 +72,15 @@ fn config(flags: &Flags) -> io::Result<Figment> {
         .merge(("shutdown.grace", flags.grace().as_secs()))
         // Else half a request holds up the end for three seconds more.
         .merge(("shutdown.mercy", 0))
-        // Rocket logs to standard output, which says where the demo listens.
-        .merge((Config::LOG_LEVEL, "off"));
+        // What Rocket logs is for who wants to see requests.
+        .merge((
+            Config::LOG_LEVEL,
+            if demo_shared::logs_requests() {
+                "normal"
+            } else {
+                "off"
+            },
+        ));
     if flags.tls() {
         #[cfg(feature = "tls")]
         {

@@ -11,6 +11,7 @@ use demo_shared::{path, Credentials, Demo, Flags, Parser, Reply};
 use fanfare::tickets::take_from_query;
 use fanfare::warp::{bind_with, last_event_id, LastEventId, Peer, Sse, TcpOptions};
 use futures_lite::{Stream, StreamExt};
+use warp::filters::BoxedFilter;
 use warp::http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use warp::path::FullPath;
 use warp::reply::{html, with, with_header, with_status, Reply as _, Response};
@@ -41,10 +42,7 @@ async fn main() -> std::io::Result<()> {
     hub.serve(server, flags.grace()).await
 }
 
-fn routes(
-    demo: Demo,
-) -> impl Filter<Extract = (impl warp::Reply,), Error = Infallible> + Clone + Send + Sync + 'static
-{
+fn routes(demo: Demo) -> BoxedFilter<(Response,)> {
     let demo = warp::any().map(move || demo.clone());
     let get = warp::get().or(warp::head()).unify();
     let allowed = credentials().and(demo.clone());
@@ -131,11 +129,18 @@ fn routes(
         .or(metrics)
         .or(debug_page)
         .or(debug);
-    no_trailing_slash()
+    let answers = no_trailing_slash()
         .and(routes)
         .or(preflight)
         .or(no_route)
-        .with(with::header("access-control-allow-origin", "*"))
+        .with(with::header("access-control-allow-origin", "*"));
+    if demo_shared::logs_requests() {
+        // Of an address, the path alone.
+        let logged = answers.with(warp::log("requests"));
+        logged.map(warp::Reply::into_response).boxed()
+    } else {
+        answers.map(warp::Reply::into_response).boxed()
+    }
 }
 
 /// To warp `/stats/` is `/stats`; here it is not.

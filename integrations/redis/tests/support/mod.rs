@@ -4,7 +4,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -100,9 +100,11 @@ impl Server {
     pub fn run(&mut self) {
         let until = Instant::now() + DEADLINE;
         loop {
+            // Of an earlier life.
+            let _ = std::fs::remove_file(self.log());
             let mut child = self.command().spawn().expect("redis-server is in PATH");
             loop {
-                if self.answers() {
+                if self.is_there() && self.answers() {
                     self.child = Some(child);
                     return;
                 }
@@ -129,6 +131,16 @@ impl Server {
             .stdout(Stdio::null())
             .stdin(Stdio::null());
         command
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Whether this very process takes connections: on its port somebody else may answer.
+    fn is_there(&self) -> bool {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        log.contains("Ready to accept connections")
     }
 
     /// Whether it answers at all, be it that it wants a password or TLS.
