@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::counters::HistogramCounts;
 use super::Histogram;
-use crate::history::{BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH};
+use crate::history::{BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH, MAX_PAGE_BYTES};
 use crate::id::{EventId, LastEventId};
 use crate::record::Record;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -24,8 +24,9 @@ use crate::topic::Topics;
 use crate::trace;
 use crate::wait::{Sleeper, Waiters};
 
-/// The most records that are read at once.
-const PAGE_RECORDS: usize = 1_000;
+/// The most records that are read at once. A power of two, so that whoever reads on from a round
+/// place has a whole page up to the next: see [`cut_where_others_cut`].
+const PAGE_RECORDS: usize = 1_024;
 
 /// How many pages are kept for others who ask for the same, ...
 const KEPT_PAGES: usize = 64;
@@ -83,6 +84,8 @@ pub(crate) struct Found {
     pub(crate) life: u64,
     /// Whether its end is another place than it was asked for.
     pub(crate) leads_on: bool,
+    /// Whether there is more behind it, and so it does not depend on when it was read.
+    pub(super) is_full: bool,
     /// Which of all reads it was, ...
     pub(crate) number: u64,
     /// ... and how many had begun when it was done: those after them saw what it saw, or newer.
@@ -342,11 +345,12 @@ impl Backend {
 
     /// Keeps a page that has been read for those who are about to ask for it: a crowd does not
     /// return in one instant. It goes at the next [tick](super::hub::Hub::tick), or makes room for
-    /// others before. A page is as good as the place that it leads to, however old it is;
-    /// one that leads nowhere is not kept, since it would be found again and again.
+    /// others before. A page is as good as the place that it leads to, however old it is, and if
+    /// it is empty, as those of a rare selection are; one that leads nowhere is not kept, since it
+    /// would be found again and again.
     fn keep_or_forget(&self, read: &Arc<Read>, found: &Found) {
         let mut reads = self.reads.lock();
-        if found.leads_on && !found.page.records.is_empty() {
+        if found.leads_on {
             let size = found.page.records.iter().map(|r| r.bytes().len()).sum();
             reads.kept_bytes += size;
             reads.kept.push_back((Arc::clone(read), size));
@@ -497,12 +501,17 @@ impl Request {
 }
 
 impl Found {
-    fn new(page: Page, request: &Request, number: u64, begun_by_then: u64) -> Self {
+    fn new(mut page: Page, request: &Request, number: u64, begun_by_then: u64) -> Self {
+        let has_most = page.records.len() >= PAGE_RECORDS;
+        let size = page.records.iter().map(|r| r.bytes().len()).sum::<usize>();
+        // A history ends a page by its size where it likes, but hardly below the half of it.
+        let is_cut = (has_most || size >= MAX_PAGE_BYTES / 2) && cut_where_others_cut(&mut page);
         let (from, to) = (request.after.id(), Some(page.last));
         Self {
             life: request.life,
             // Only with a gap may it be an earlier place.
             leads_on: from < to || (page.gap.is_some() && from != to),
+            is_full: has_most || is_cut,
             number,
             begun_by_then,
             page,
@@ -510,15 +519,32 @@ impl Found {
         }
     }
 
-    /// Whether it is full, and so does not depend on when it was read.
-    pub(super) fn is_full(&self) -> bool {
-        self.page.records.len() >= PAGE_RECORDS
-    }
-
     /// The page as it goes out, built once for all.
     pub(crate) fn pieces(&self) -> &[Piece] {
         self.pieces.get_or_init(|| join(&self.page.records))
     }
+}
+
+/// Ends a full page at the roundest id it covers, so that clients which stopped at different places
+/// soon stand at the same one and share every page from there. Returns whether that cut any off.
+fn cut_where_others_cut(page: &mut Page) -> bool {
+    let [first, .., last] = &page.records[..] else {
+        return false;
+    };
+    let number =
+        |record: &Record| u128::from(record.id().major) << 64 | u128::from(record.id().minor);
+    // The number in `first ..= last` with the most trailing zeros: what the one before it and the
+    // last both begin with, then the first bit in which they differ, then zeros.
+    let (before, last) = (number(first).saturating_sub(1), number(last));
+    let differ = (before ^ last).max(1).ilog2();
+    let roundest = last >> differ << differ;
+    let keep = page.records.partition_point(|r| number(r) <= roundest);
+    let is_cut = 0 < keep && keep < page.records.len();
+    if is_cut {
+        page.records.truncate(keep);
+        page.last = page.records.last().map_or(page.last, Record::id);
+    }
+    is_cut
 }
 
 fn join(records: &[Record]) -> Vec<Piece> {
@@ -567,7 +593,7 @@ impl Read {
     /// Whether it is done and found the end of the log, which has moved on since.
     fn has_end(&self) -> bool {
         match &*self.state.lock() {
-            State::Done(found) => !found.is_full(),
+            State::Done(found) => !found.is_full,
             _ => false,
         }
     }
