@@ -531,6 +531,31 @@ fn pages_are_read_here_if_they_are_here() {
     assert_eq!(remote.reads(), 1);
 }
 
+/// Nothing ticks here: no keep-alive, no age, no subscriber.
+#[test]
+fn a_page_that_was_read_a_while_ago_is_no_answer() {
+    let remote = Remote::new(Retention::new().records(2_000).bytes(1 << 30));
+    let before = elsewhere(&remote, "a", 3_000);
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder()
+        .history(10)
+        .keep_alive(KeepAlive::off())
+        .timer(timer.clone())
+        .backend(remote.clone())
+        .build();
+    wait_until_ready(&hub);
+    let page = || block_on(hub.replay("a", before[1_000], 10)).expect("up");
+    assert_eq!(page().gap, None);
+    let reads = remote.reads();
+    elsewhere(&remote, "a", 1_500);
+    assert_eq!(page().gap, None, "a crowd of a moment shares a page");
+    assert_eq!(remote.reads(), reads);
+    timer.advance(Duration::from_secs(2));
+    let page = page();
+    assert_eq!(page.gap.expect("it was evicted").to, before[2_499]);
+    assert_eq!(page.records[0].id(), before[2_500]);
+}
+
 #[test]
 fn a_page_has_what_was_published_here_before_it_was_asked_for() {
     let remote = Remote::new(1_000);

@@ -34,6 +34,9 @@ const KEPT_PAGES: usize = 64;
 /// ... and how many bytes of them.
 const KEPT_BYTES: usize = 16 << 20;
 
+/// How long a page is an answer for who asks the broadcaster for one: see [`Backend::read_anew`].
+const FRESH: Duration = Duration::from_secs(1);
+
 /// The pause after a read that failed: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -90,6 +93,8 @@ pub(crate) struct Found {
     pub(crate) number: u64,
     /// ... and how many had begun when it was done: those after them saw what it saw, or newer.
     pub(crate) begun_by_then: u64,
+    /// When it was asked for.
+    began: Instant,
     pieces: OnceLock<Vec<Piece>>,
 }
 
@@ -159,8 +164,9 @@ impl Backend {
     }
 
     /// As [`read`](Self::read), for who must not miss what was published before it asked: a page that
-    /// is kept will do only if it is full. And whether it is a new read, and not one under way, which
-    /// may miss that too.
+    /// is kept will do only if it is full, and was read a moment ago, since what it has may be gone
+    /// and nothing need tick here. And whether it is a new read, and not one under way, which may miss
+    /// that too.
     pub(super) fn read_anew(
         &self,
         life: u64,
@@ -168,8 +174,10 @@ impl Backend {
         after: &LastEventId,
     ) -> (Arc<Read>, bool) {
         let request = Request::new(life, topics, after);
+        let now = self.timer.now();
         let mut reads = self.reads.lock();
-        if reads.by_request.get(&request).is_some_and(|r| r.has_end()) {
+        let known = reads.by_request.get(&request);
+        if known.is_some_and(|read| read.is_outdated(now)) {
             reads.forget(&request);
         }
         reads.ask(request, |request| State::Running(self.begin(request), 0))
@@ -291,7 +299,7 @@ impl Backend {
                 let records = page.records.len() as u64;
                 self.records_read.fetch_add(records, Ordering::Relaxed);
                 let begun_by_then = self.reads_begun.load(Ordering::SeqCst);
-                let found = Found::new(page, &read.request, number, begun_by_then);
+                let found = Found::new(page, &read.request, number, begun_by_then, began);
                 let found = Arc::new(found);
                 self.keep_or_forget(read, &found);
                 *read.state.lock() = State::Done(Arc::clone(&found));
@@ -501,7 +509,13 @@ impl Request {
 }
 
 impl Found {
-    fn new(mut page: Page, request: &Request, number: u64, begun_by_then: u64) -> Self {
+    fn new(
+        mut page: Page,
+        request: &Request,
+        number: u64,
+        begun_by_then: u64,
+        began: Instant,
+    ) -> Self {
         let has_most = page.records.len() >= PAGE_RECORDS;
         let size = page.records.iter().map(|r| r.bytes().len()).sum::<usize>();
         // A history ends a page by its size where it likes, but hardly below the half of it.
@@ -514,6 +528,7 @@ impl Found {
             is_full: has_most || is_cut,
             number,
             begun_by_then,
+            began,
             page,
             pieces: OnceLock::new(),
         }
@@ -590,10 +605,10 @@ impl Read {
         }
     }
 
-    /// Whether it is done and found the end of the log, which has moved on since.
-    fn has_end(&self) -> bool {
+    /// Whether it is done, and the log has moved on since: in front of what it found, or behind it.
+    fn is_outdated(&self, now: Instant) -> bool {
         match &*self.state.lock() {
-            State::Done(found) => !found.is_full,
+            State::Done(found) => !found.is_full || now >= found.began + FRESH,
             _ => false,
         }
     }
