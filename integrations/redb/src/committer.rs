@@ -286,11 +286,9 @@ impl Committer {
             return Err(Problem::Io(std::io::Error::other("the file is not open")));
         };
         let is_sync_due = self.sync_at.is_some_and(|at| at <= Instant::now());
-        let new_places = appends.len() as u64;
+        let must_reserve = self.state.meta.reserve(appends.len() as u64);
         let mut written = Written {
-            is_durable: self.durability == Durability::EveryPublish
-                || is_sync_due
-                || self.state.meta.reserve(new_places),
+            is_durable: self.durability == Durability::EveryPublish || is_sync_due || must_reserve,
             ..Written::default()
         };
         let transaction = begin(database, written.is_durable)?;

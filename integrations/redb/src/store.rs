@@ -104,12 +104,14 @@ impl Meta {
     /// Goes on with a log that ended, cleanly or not.
     fn resume(&mut self, is_lazy: bool) {
         if !self.is_closed {
-            // Places up to the reserve may have been given, and lost.
-            self.skipped = (self.last, self.reserved);
+            // Places up to the reserve may have been given, and lost. Files of before, which gave places
+            // beyond it, are right in what they say is last.
+            let reserved = self.reserved.max(self.last);
+            self.skipped = (self.last, reserved);
             if self.is_lazy {
-                self.lost = self.reserved;
+                self.lost = reserved;
             }
-            self.last = self.reserved;
+            self.last = reserved;
         }
         self.is_closed = false;
         self.is_lazy = is_lazy;

@@ -2,151 +2,67 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fanfare_core::history::{Append, History, HistoryError, Retention, TailItem};
+use fanfare_core::history::{
+    Append, BoxFuture, BoxStream, History, HistoryError, Page, Retention, TailItem,
+};
 use fanfare_core::{Event, EventId, LastEventId, Record, Topics};
-use futures_lite::future::block_on;
+use futures_lite::future::{block_on, poll_once};
 use futures_lite::StreamExt;
+use redb::ReadableTable;
 
 use crate::{Durability, OpenError, Redb};
+use disk::{Disk, Random};
 
-/// A disk in memory.
-#[derive(Clone, Debug, Default)]
-struct Disk {
-    file: Arc<Mutex<File>>,
-    is_full: Arc<AtomicBool>,
-}
-
-/// What a file holds, and what of it would outlive the power.
-#[derive(Debug, Default)]
-struct File {
-    now: Vec<u8>,
-    synced: Vec<u8>,
-    /// Since the last sync.
-    writes: Vec<Write>,
-}
-
-#[derive(Debug)]
-enum Write {
-    Length(usize),
-    Bytes(usize, Vec<u8>),
-}
-
-impl Write {
-    fn apply(&self, file: &mut Vec<u8>) {
-        match self {
-            Self::Length(length) => file.resize(*length, 0),
-            Self::Bytes(at, bytes) => {
-                file.resize(file.len().max(at + bytes.len()), 0);
-                file[*at..at + bytes.len()].copy_from_slice(bytes);
-            }
-        }
-    }
-}
-
-impl Disk {
-    fn file(&self) -> MutexGuard<'_, File> {
-        self.file.lock().expect("not poisoned")
-    }
-
-    fn change(&self, write: Write) -> io::Result<()> {
-        if self.is_full.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let mut file = self.file();
-        write.apply(&mut file.now);
-        file.writes.push(write);
-        Ok(())
-    }
-
-    /// The disk after a power failure: of what was not synced, each write is there, is torn, or is
-    /// not.
-    fn after_power_failure(&self, random: &mut Random) -> Self {
-        let file = self.file();
-        let mut left = file.synced.clone();
-        for write in &file.writes {
-            match (random.below(3), write) {
-                (0, _) => {}
-                (1, Write::Bytes(at, bytes)) => {
-                    let sectors = random.below(bytes.len() / 512 + 1);
-                    Write::Bytes(*at, bytes[..sectors * 512].to_vec()).apply(&mut left);
-                }
-                _ => write.apply(&mut left),
-            }
-        }
-        Self::of(left)
-    }
-
-    fn of(bytes: Vec<u8>) -> Self {
-        let disk = Self::default();
-        disk.file().synced.clone_from(&bytes);
-        disk.file().now = bytes;
-        disk
-    }
-
-    fn open(&self, durability: Durability) -> Result<Redb, OpenError> {
-        let disk = self.clone();
-        let open = move || redb::Builder::new().create_with_backend(disk.clone());
-        let retention = Retention::new().records(100_000);
-        let builder = Redb::builder("a disk in memory").retention(retention);
-        builder.durability(durability).open_with(Box::new(open))
-    }
-}
-
-impl redb::StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.file().now.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let at = usize::try_from(offset).expect("fits");
-        let file = self.file();
-        let bytes = file.now.get(at..at + out.len());
-        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Write::Length(usize::try_from(len).expect("fits")))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if self.is_full.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let mut file = self.file();
-        let File { synced, writes, .. } = &mut *file;
-        for write in writes.drain(..) {
-            write.apply(synced);
-        }
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let at = usize::try_from(offset).expect("fits");
-        self.change(Write::Bytes(at, data.to_vec()))
-    }
-}
-
-/// The same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit.max(1) as u64) as usize
-    }
-}
+mod disk;
 
 fn event(text: impl Into<String>) -> Append {
-    Append::new("a".into(), &Event::data(text.into()))
+    event_of("a", text)
+}
+
+fn event_of(topic: &'static str, text: impl Into<String>) -> Append {
+    Append::new(topic.into(), &Event::data(text.into()))
+}
+
+/// Appends so many at once.
+fn append_together(history: &Redb, topic: &'static str, count: usize) -> Vec<EventId> {
+    let append = |n: usize| history.append(event_of(topic, n.to_string()));
+    let mut appending: Vec<BoxFuture<'_, _>> = (0..count).map(append).collect();
+    let first = |append: &mut BoxFuture<'_, _>| block_on(poll_once(append));
+    let answered: Vec<_> = appending.iter_mut().map(first).collect();
+    let stored = appending.into_iter().zip(answered);
+    stored
+        .map(|(append, answered)| answered.unwrap_or_else(|| block_on(append)))
+        .collect::<Result<_, _>>()
+        .expect("stored")
+}
+
+/// What is found in the end.
+#[track_caller]
+fn in_the_end<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited for {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[track_caller]
+fn next_of(tail: &mut BoxStream<'_, TailItem>) -> TailItem {
+    let item = in_the_end("the tail", || block_on(poll_once(tail.next())));
+    item.expect("goes on")
+}
+
+fn page(history: &Redb, topics: &'static str, after: &LastEventId) -> Result<Page, HistoryError> {
+    block_on(history.replay(&Topics::from(topics), after, 1_000))
 }
 
 fn all(history: &Redb) -> BTreeMap<EventId, String> {
@@ -200,6 +116,22 @@ fn the_power_may_fail_at_any_time() {
             acknowledged.insert(id, text);
         }
         disk = left;
+    }
+}
+
+#[test]
+fn no_place_is_given_twice_however_many_were_given_before_the_power_failed() {
+    for durability in [
+        Durability::EveryPublish,
+        Durability::Interval(Duration::from_millis(5)),
+    ] {
+        let disk = Disk::default();
+        let history = disk.open(durability).expect("opens");
+        let given = append_together(&history, "a", 70_000);
+        let failed = disk.after_power_failure(&mut Random(7));
+        let history = failed.open(durability).expect("opens");
+        let next = block_on(history.append(event("x"))).expect("stored");
+        assert!(Some(&next) > given.last(), "{next} is new");
     }
 }
 
