@@ -14,8 +14,8 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use crate::builder::Durability;
 use crate::feed::Feed;
 use crate::store::{
-    begin, begin_read, decode, encode, guarded, now, open_read, write_meta, Problem, State, Store,
-    Window, INDEX, KEYS, ORDER, TOPICS,
+    begin, begin_read, decode, encode, guarded, now, open_read, write_meta, Known, Problem, State,
+    Store, Window, INDEX, KEYS, ORDER, TOPICS,
 };
 
 /// The most appends of one transaction, ...
@@ -52,6 +52,8 @@ pub(crate) struct Committer {
     durability: Durability,
     commands: Receiver<Command>,
     state: State,
+    /// What the file is known by, if it has to be opened again.
+    known: Known,
     /// When what was answered has to be on disk.
     sync_at: Option<Instant>,
     /// When to look for what is too old.
@@ -87,6 +89,7 @@ impl Committer {
             retention,
             durability,
             commands,
+            known: Known::new(&state.meta),
             state,
             sync_at: None,
             expire_at,
@@ -230,6 +233,10 @@ impl Committer {
         let written = guarded(|| self.write(appends, &mut is_committing));
         match written {
             Ok(written) => {
+                self.known.given = self.state.meta.last;
+                if written.is_durable {
+                    self.known.synced = self.state.meta.last;
+                }
                 self.sync_at = match self.durability {
                     Durability::Interval(within) if !written.is_durable => {
                         self.sync_at.or_else(|| Instant::now().checked_add(within))
@@ -259,9 +266,10 @@ impl Committer {
 
     /// Opens the file again, and returns the newest place that it holds.
     fn recover(&mut self) -> Result<u64, Problem> {
-        match self.store.reopen() {
+        match self.store.reopen(&self.known) {
             Ok(state) => {
                 let stored = state.meta.stored();
+                self.known = Known::new(&state.meta);
                 self.state = state;
                 self.sync_at = None;
                 self.reopen_at = None;

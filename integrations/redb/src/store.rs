@@ -37,8 +37,41 @@ const RESERVE: u64 = 1 << 16;
 type MetaRow = [u64; 11];
 type WindowRow = (u32, u64, u64, u64);
 
-/// Opens the database: at first, and again after it has failed.
-pub(crate) type OpenDatabase = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+/// What is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// The log in a directory, which begins if there is none.
+    First,
+    /// The file that was open before it failed. It is not made anew: that would be another log.
+    Again,
+}
+
+pub(crate) type OpenDatabase =
+    Box<dyn Fn(Opening) -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// What a file must say of itself to be the one that was open before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    epoch: u64,
+    /// The newest place that was given to anybody.
+    pub(crate) given: u64,
+    /// The newest that is on disk for certain.
+    pub(crate) synced: u64,
+}
+
+impl Known {
+    pub(crate) fn new(meta: &Meta) -> Self {
+        Self {
+            epoch: meta.epoch,
+            given: meta.last,
+            synced: meta.last,
+        }
+    }
+
+    fn is_of(&self, meta: &Meta) -> bool {
+        meta.epoch == self.epoch && meta.last >= self.synced && meta.bound() >= self.given
+    }
+}
 
 /// What is known of the log as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,17 +134,25 @@ impl Meta {
         ]
     }
 
+    /// No place beyond this one has been given. Files of before, which gave places beyond the reserve,
+    /// are right in what they say is last.
+    fn bound(&self) -> u64 {
+        if self.is_closed {
+            self.last
+        } else {
+            self.reserved.max(self.last)
+        }
+    }
+
     /// Goes on with a log that ended, cleanly or not.
     fn resume(&mut self, is_lazy: bool) {
         if !self.is_closed {
-            // Places up to the reserve may have been given, and lost. Files of before, which gave places
-            // beyond it, are right in what they say is last.
-            let reserved = self.reserved.max(self.last);
-            self.skipped = (self.last, reserved);
+            // Places up to there may have been given, and lost.
+            self.skipped = (self.last, self.bound());
             if self.is_lazy {
-                self.lost = reserved;
+                self.lost = self.bound();
             }
-            self.last = reserved;
+            self.last = self.bound();
         }
         self.is_closed = false;
         self.is_lazy = is_lazy;
@@ -239,7 +280,7 @@ impl Store {
             is_lazy: durability != Durability::EveryPublish,
             epoch: 0,
         };
-        let state = store.reopen()?;
+        let state = store.open_file(Opening::First, None)?;
         store.epoch = state.meta.epoch;
         store.state = Mutex::new(state);
         Ok(store)
@@ -282,12 +323,16 @@ impl Store {
         });
     }
 
-    /// Opens the file, again if need be, and says what it holds.
-    pub(crate) fn reopen(&self) -> Result<State, Problem> {
+    /// Opens the file again, if it is the one that is known, and says what it holds.
+    pub(crate) fn reopen(&self, known: &Known) -> Result<State, Problem> {
         self.release();
+        self.open_file(Opening::Again, Some(known))
+    }
+
+    fn open_file(&self, opening: Opening, known: Option<&Known>) -> Result<State, Problem> {
         let (database, state) = guarded(|| {
-            let database = (self.open)()?;
-            let state = load(&database, self.is_lazy)?;
+            let database = (self.open)(opening)?;
+            let state = load(&database, self.is_lazy, known)?;
             Ok((database, state))
         })?;
         *self
@@ -339,7 +384,7 @@ pub(crate) fn write_meta(transaction: &WriteTransaction, meta: &Meta) -> Result<
     Ok(())
 }
 
-fn load(database: &Database, is_lazy: bool) -> Result<State, Problem> {
+fn load(database: &Database, is_lazy: bool, known: Option<&Known>) -> Result<State, Problem> {
     let transaction = begin(database, true)?;
     let mut state = State::default();
     {
@@ -351,6 +396,11 @@ fn load(database: &Database, is_lazy: bool) -> Result<State, Problem> {
             None => drop(format.insert((), VERSION)?),
         }
         let meta = Meta::read(&transaction.open_table(META)?)?;
+        if known.is_some_and(|known| !meta.is_some_and(|meta| known.is_of(&meta))) {
+            return Err(Problem::damaged(
+                "it is another file than before, or an older copy",
+            ));
+        }
         let new = || Meta {
             epoch: now(SystemTime::UNIX_EPOCH).as_micros() as u64,
             is_closed: true,

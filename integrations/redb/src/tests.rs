@@ -16,6 +16,7 @@ use futures_lite::future::{block_on, poll_once};
 use futures_lite::StreamExt;
 use redb::ReadableTable;
 
+use crate::store::Opening;
 use crate::{Durability, OpenError, Redb};
 use disk::{Disk, Random};
 
@@ -127,7 +128,9 @@ fn no_place_is_given_twice_however_many_were_given_before_the_power_failed() {
     ] {
         let disk = Disk::default();
         let history = disk.open(durability).expect("opens");
-        let given = append_together(&history, "a", 70_000);
+        let given: Vec<_> = (0..7)
+            .flat_map(|_| append_together(&history, "a", 10_000))
+            .collect();
         let failed = disk.after_power_failure(&mut Random(7));
         let history = failed.open(durability).expect("opens");
         let next = block_on(history.append(event("x"))).expect("stored");
@@ -264,4 +267,48 @@ fn topics_are_limited_and_forgotten_when_they_are_old() {
         Err(error) => panic!("{error}"),
     });
     assert!(third.is_some());
+}
+
+/// While a file could not be used, somebody has put another in its place.
+#[test]
+fn another_file_is_not_taken_for_the_one_that_failed() {
+    let other = Disk::default();
+    let history = other.open(Durability::EveryPublish).expect("opens");
+    append_together(&history, "a", 20);
+    drop(history);
+
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    append_together(&history, "a", 10);
+    let older = disk.content();
+    for foreign in [Vec::new(), other.content(), older] {
+        let stored = append_together(&history, "a", 10);
+        disk.is_full.store(true, Ordering::SeqCst);
+        block_on(history.append(event("full"))).expect_err("there is no room");
+        let whole = disk.content();
+        disk.replace(foreign);
+        disk.is_full.store(false, Ordering::SeqCst);
+        for _ in 0..3 {
+            let refused = block_on(history.append(event("x"))).expect_err("it is another");
+            assert!(!refused.is_retryable(), "{refused}");
+        }
+        disk.replace(whole);
+        let next = block_on(history.append(event("next"))).expect("it is back");
+        assert!(Some(&next) > stored.last(), "{next} is new");
+        let found = all(&history);
+        assert!(stored.iter().all(|id| found.contains_key(id)));
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_is_not_made_anew_when_it_is_opened_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("history.redb");
+    let open = crate::builder::opener(file.clone(), 1 << 20);
+    open(Opening::Again).expect_err("there is none");
+    assert!(!file.exists());
+    fs::write(&file, "").expect("written");
+    open(Opening::Again).expect_err("it is empty");
+    drop(open(Opening::First).expect("it is made"));
+    open(Opening::Again).expect("it is there");
 }

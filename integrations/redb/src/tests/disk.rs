@@ -126,7 +126,7 @@ impl Disk {
         durability: Durability,
     ) -> Result<Redb, OpenError> {
         let disk = self.clone();
-        let open = move || {
+        let open = move |_| {
             let mut builder = redb::Builder::new();
             builder
                 .set_cache_size(disk.cache)
