@@ -15,7 +15,9 @@ use bytes::Bytes;
 
 use super::counters::HistogramCounts;
 use super::Histogram;
-use crate::history::{BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH, MAX_PAGE_BYTES};
+use crate::history::{
+    retry_pause, BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH, MAX_PAGE_BYTES,
+};
 use crate::id::{EventId, LastEventId};
 use crate::record::Record;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -36,9 +38,6 @@ const KEPT_BYTES: usize = 16 << 20;
 
 /// How long a page is an answer for who asks the broadcaster for one: see [`Backend::read_anew`].
 const FRESH: Duration = Duration::from_secs(1);
-
-/// The pause after a read that failed: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// The history behind the window.
 pub(crate) struct Backend {
@@ -187,7 +186,7 @@ impl Backend {
     /// to go on with.
     pub(crate) fn read_later(&self, life: u64, topics: &Topics, after: &LastEventId) -> Arc<Read> {
         let request = Request::new(life, topics, after);
-        let until = self.timer.now() + PAUSES.0;
+        let until = self.timer.now() + retry_pause(0);
         let paused = |_: &Request| State::Failed(0, until, None);
         let (read, is_new) = self.reads.lock().ask(request, paused);
         if is_new {
@@ -317,8 +316,7 @@ impl Backend {
     fn fail(&self, read: &Arc<Read>, tries: u32, error: HistoryError) -> Poll<Arc<Found>> {
         self.failures.fetch_add(1, Ordering::Relaxed);
         trace::read_failed(&error, tries);
-        let pause = PAUSES.0.saturating_mul(1 << tries.min(16)).min(PAUSES.1);
-        let until = self.timer.now() + pause;
+        let until = self.timer.now() + retry_pause(tries);
         *read.state.lock() = State::Failed(tries + 1, until, Some(Arc::new(error)));
         // Those who do not wait for another try are to hear of it.
         read.waiters.wake_all();
