@@ -8,6 +8,7 @@ use std::{fmt, fs, io};
 use fanfare_core::history::Retention;
 
 use crate::store::{OpenDatabase, Opening, Problem, Store};
+use crate::write::Limits;
 use crate::Redb;
 
 /// The file in the directory.
@@ -89,8 +90,12 @@ impl Builder {
     }
 
     pub(crate) fn open_with(self, open: OpenDatabase) -> Result<Redb, OpenError> {
-        let store = Store::open(open, self.max_topics, self.durability)?;
-        Redb::start(self.directory, store, self.retention, self.durability)
+        let opened = Store::open(open, self.durability)?;
+        let limits = Limits {
+            retention: self.retention,
+            topics: self.max_topics,
+        };
+        Redb::start(self.directory, opened, limits, self.durability)
     }
 }
 

@@ -312,3 +312,196 @@ fn a_file_that_is_gone_is_not_made_anew_when_it_is_opened_again() {
     drop(open(Opening::First).expect("it is made"));
     open(Opening::Again).expect("it is there");
 }
+
+#[test]
+fn a_read_that_fails_stops_neither_reading_nor_publishing() {
+    let disk = Disk::uncached();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    for n in 0..20 {
+        append_together(&history, "a", 100);
+        disk.is_unreadable.store(true, Ordering::SeqCst);
+        let failed = page(&history, "a", &LastEventId::none()).expect_err("it cannot be read");
+        assert!(failed.is_retryable(), "{failed}");
+        disk.is_unreadable.store(false, Ordering::SeqCst);
+        if n % 2 == 0 {
+            block_on(history.append(event("x"))).expect("there is nothing wrong any more");
+        } else {
+            in_the_end("a page", || page(&history, "a", &LastEventId::none()).ok());
+        }
+    }
+}
+
+#[test]
+fn a_tail_says_that_the_disk_refuses_and_that_it_takes_again() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let mut tail = history.tail(None);
+    assert!(matches!(next_of(&mut tail), TailItem::Start(_)));
+    for _ in 0..3 {
+        disk.is_full.store(true, Ordering::SeqCst);
+        block_on(history.append(event("x"))).expect_err("there is no room");
+        let item = next_of(&mut tail);
+        assert!(matches!(item, TailItem::Interrupted(_)), "{item:?}");
+        disk.is_full.store(false, Ordering::SeqCst);
+        // Without anybody's doing.
+        let item = next_of(&mut tail);
+        assert!(matches!(item, TailItem::Resumed), "{item:?}");
+        let id = block_on(history.append(event("x"))).expect("there is room");
+        let item = next_of(&mut tail);
+        assert!(
+            matches!(&item, TailItem::Record(record) if record.id() == id),
+            "{item:?}"
+        );
+    }
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let fill = |text: &str| {
+        disk.is_held.store(true, Ordering::SeqCst);
+        let mut waiting = Vec::new();
+        let refused = (0..100_000).find_map(|_| {
+            let mut append = history.append(event(text));
+            let answered = block_on(poll_once(&mut append));
+            if answered.is_none() {
+                waiting.push(append);
+            }
+            answered
+        });
+        disk.is_held.store(false, Ordering::SeqCst);
+        assert!(
+            matches!(refused, Some(Err(HistoryError::Unavailable(_)))),
+            "{refused:?}"
+        );
+        let count = waiting.len();
+        for append in waiting {
+            block_on(append).expect("what waited is stored");
+        }
+        count
+    };
+    // Besides what the thread has taken already.
+    assert!(fill("x") >= 65_536);
+    let large = fill(&"x".repeat(1 << 20));
+    assert!((63..90).contains(&large), "{large} of a mebibyte");
+}
+
+#[test]
+fn a_topic_over_a_lowered_limit_is_trimmed_though_nobody_publishes_to_it() {
+    let disk = Disk::default();
+    let many = Retention::new().records(100_000);
+    let history = disk.open_retaining(many, Durability::EveryPublish);
+    let history = history.expect("opens");
+    let (old, other) = (
+        append_together(&history, "a", 9_000),
+        append_together(&history, "b", 500),
+    );
+    drop(history);
+    let few = Retention::new().records(10);
+    let history = disk.open_retaining(few, Durability::EveryPublish);
+    let history = history.expect("opens");
+    in_the_end("ten of each", || (all(&history).len() == 20).then_some(()));
+    let left: Vec<_> = all(&history).into_keys().collect();
+    assert_eq!(left, [&old[8_990..], &other[490..]].concat());
+    let page = page(&history, "a", &old[0].into()).expect("read");
+    assert_eq!(page.gap.expect("it was evicted").to, old[8_989]);
+}
+
+#[test]
+fn what_is_old_goes_though_the_clock_was_ahead() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(Redb::open(directory.path()).expect("opens"));
+    {
+        // As if it had been open while the clock was a year ahead.
+        let database = redb::Database::open(directory.path().join("history.redb"));
+        let transaction = database.expect("opens").begin_write().expect("begins");
+        {
+            let mut meta = transaction.open_table(crate::store::META).expect("opens");
+            let mut row = meta.get(()).expect("read").expect("there").value();
+            row[10] = 4_000_000_000_000;
+            meta.insert((), row).expect("written");
+        }
+        transaction.commit().expect("committed");
+    }
+    let retention = Retention::new().age(Duration::from_millis(100));
+    let builder = Redb::builder(directory.path()).retention(retention);
+    let history = builder.open().expect("opens");
+    block_on(history.append(event("x"))).expect("stored");
+    in_the_end("its end", || all(&history).is_empty().then_some(()));
+}
+
+/// A waker that does what a test wishes, once.
+struct Once(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Once {
+    fn waker(call: impl FnOnce() + Send + 'static) -> Waker {
+        Waker::from(Arc::new(Self(Mutex::new(Some(Box::new(call))))))
+    }
+}
+
+impl Wake for Once {
+    fn wake(self: Arc<Self>) {
+        let call = self.0.lock().expect("not poisoned").take();
+        if let Some(call) = call {
+            call();
+        }
+    }
+}
+
+#[test]
+fn a_waker_that_panics_harms_nobody_else() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let mut tails: Vec<_> = (0..10).map(|_| history.tail(None)).collect();
+    for tail in &mut tails {
+        assert!(matches!(next_of(tail), TailItem::Start(_)));
+        let waker = Once::waker(|| panic!("of a tail"));
+        let polled = tail.as_mut().poll_next(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    let mut other = history.tail(None);
+    assert!(matches!(next_of(&mut other), TailItem::Start(_)));
+    let panics = || Once::waker(|| panic!("of who asked"));
+    disk.is_held.store(true, Ordering::SeqCst);
+    let mut append = history.append(event("x"));
+    let waker = panics();
+    let polled = append.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    disk.is_held.store(false, Ordering::SeqCst);
+    let id = block_on(append).expect("it is stored");
+    assert!(matches!(next_of(&mut other), TailItem::Record(record) if record.id() == id));
+    for n in 0..20 {
+        let (topics, none) = (Topics::all(), LastEventId::none());
+        let mut replay = history.replay(&topics, &none, 10);
+        let waker = panics();
+        let _ = replay.as_mut().poll(&mut Context::from_waker(&waker));
+        let page = block_on(history.replay(&topics, &none, 100)).expect("it reads on");
+        assert_eq!(page.records.len(), n + 1);
+        block_on(history.append(event("x"))).expect("it stores on");
+    }
+}
+
+/// As when a task has nothing left but its waker.
+#[test]
+fn a_waker_may_drop_the_history_that_calls_it() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let task: BoxFuture<'static, _> = Box::pin(async move { history.append(event("x")).await });
+    let task = Arc::new(Mutex::new(Some(task)));
+    let (ended, end) = std::sync::mpsc::channel();
+    let of_waker = Arc::clone(&task);
+    let waker = Once::waker(move || {
+        let task = of_waker.lock().expect("not poisoned").take();
+        drop(task);
+        let _ = ended.send(());
+    });
+    disk.is_held.store(true, Ordering::SeqCst);
+    if let Some(task) = &mut *task.lock().expect("not poisoned") {
+        let polled = task.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    disk.is_held.store(false, Ordering::SeqCst);
+    let ended = end.recv_timeout(Duration::from_secs(20));
+    ended.expect("it does not wait for itself");
+}

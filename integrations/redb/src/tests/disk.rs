@@ -21,7 +21,7 @@ pub(super) struct Disk {
     /// Whoever syncs waits.
     pub(super) is_held: Arc<AtomicBool>,
     /// How much of it the engine keeps in its own memory.
-    pub(super) cache: usize,
+    cache: usize,
 }
 
 impl Default for Disk {
@@ -64,6 +64,14 @@ impl Write {
 }
 
 impl Disk {
+    /// One of which the engine keeps next to nothing, so that what it reads is read from here.
+    pub(super) fn uncached() -> Self {
+        Self {
+            cache: 64 << 10,
+            ..Self::default()
+        }
+    }
+
     fn file(&self) -> MutexGuard<'_, File> {
         self.file.lock().expect("not poisoned")
     }
