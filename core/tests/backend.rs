@@ -159,7 +159,45 @@ fn a_crowd_that_returns_costs_one_read_a_page() {
     // Somebody who comes a little later shares them too.
     let mut late = Client::open(hub.subscribe("a").after(before[0]));
     assert_eq!(ids(&read(&mut late, 2_000)), before[1..]);
-    assert_eq!(remote.reads(), 2, "two pages of 1,000");
+    assert_eq!(remote.reads(), 2, "two pages");
+}
+
+/// Each stopped at a place of its own, and yet they do not read a page each for all of their way.
+#[test]
+fn clients_that_stopped_at_different_places_soon_share_their_pages() {
+    let remote = Remote::new(Retention::new().records(100_000).bytes(1 << 30));
+    let before = elsewhere(&remote, "a", 20_000);
+    let hub = hub_before(&remote, 10);
+    let clients = 20;
+    for at in (0..clients).map(|n| n * 97) {
+        let mut client = Client::open(hub.subscribe("a").after(before[at]));
+        let seen = read(&mut client, before.len() - 1 - at);
+        assert_eq!(
+            (ids(&seen), gaps(&seen)),
+            (before[at + 1..].to_vec(), vec![])
+        );
+    }
+    let pages = before.len() / 1_000 + 1;
+    assert!(remote.reads() <= clients + pages, "{}", remote.reads());
+}
+
+#[test]
+fn a_crowd_shares_the_pages_in_which_it_finds_nothing() {
+    let remote = Remote::new(Retention::new().records(100_000).bytes(1 << 30));
+    let first = elsewhere(&remote, "rare.a", 1)[0];
+    elsewhere(&remote, "loud", 10_000);
+    // One for the window, and so one that is older than it.
+    let rest = elsewhere(&remote, "rare.a", 2);
+    let hub = hub_before(&remote, 1);
+    wait_for("the window", || (hub.last_id() == rest[1]).then_some(()));
+    let mut reads = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::open(hub.subscribe("rare.*").after(first));
+        assert_eq!(ids(&read(&mut client, 2)), rest);
+        reads.push(remote.reads());
+    }
+    assert!(reads[0] > 2, "some pages are empty: {reads:?}");
+    assert_eq!(reads[1..], [reads[0], reads[0]]);
 }
 
 /// More clients than pages are kept for, each at a place of its own, which read a little and stop.
@@ -244,16 +282,17 @@ fn what_goes_while_a_client_comes_in_is_told_from_where_it_is() {
     let mut client = Client::open(hub.subscribe("a").after(first[0]));
     let mut seen = read(&mut client, 1);
     let more = elsewhere(&remote, "a", 2_000);
-    seen.extend(read(&mut client, 2_500 - ids(&seen).len()));
+    // The page that is being sent ends where all pages end.
+    let paged = &first[1_500..2_048];
+    seen.extend(read(&mut client, paged.len() + 1_500 - ids(&seen).len()));
     let told = seen.iter().filter_map(|seen| match seen {
         Seen::Gap { from, to, .. } => Some((from.clone(), *to)),
         _ => None,
     });
-    // The page that was being read had a thousand.
-    let expect = [(first[0], first[1_499]), (first[2_499], more[499])];
+    let expect = [(first[0], first[1_499]), (first[2_047], more[499])];
     let expect = expect.map(|(from, to)| (Some(from.to_string()), to));
     assert_eq!(told.collect::<Vec<_>>(), expect);
-    assert_eq!(ids(&seen), [&first[1_500..2_500], &more[500..]].concat());
+    assert_eq!(ids(&seen), [paged, &more[500..]].concat());
 }
 
 #[test]
@@ -548,6 +587,31 @@ fn pages_are_read_here_if_they_are_here() {
     let found: Vec<_> = old.records.iter().map(fanfare_core::Record::id).collect();
     assert_eq!((&found[..], old.last), (&before[1..4], before[3]));
     assert_eq!(remote.reads(), 1);
+}
+
+/// Nothing ticks here: no keep-alive, no age, no subscriber.
+#[test]
+fn a_page_that_was_read_a_while_ago_is_no_answer() {
+    let remote = Remote::new(Retention::new().records(2_000).bytes(1 << 30));
+    let before = elsewhere(&remote, "a", 3_000);
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder()
+        .history(10)
+        .keep_alive(KeepAlive::off())
+        .timer(timer.clone())
+        .backend(remote.clone())
+        .build();
+    wait_until_ready(&hub);
+    let page = || block_on(hub.replay("a", before[1_000], 10)).expect("up");
+    assert_eq!(page().gap, None);
+    let reads = remote.reads();
+    elsewhere(&remote, "a", 1_500);
+    assert_eq!(page().gap, None, "a crowd of a moment shares a page");
+    assert_eq!(remote.reads(), reads);
+    timer.advance(Duration::from_secs(2));
+    let page = page();
+    assert_eq!(page.gap.expect("it was evicted").to, before[2_499]);
+    assert_eq!(page.records[0].id(), before[2_500]);
 }
 
 #[test]

@@ -15,7 +15,10 @@ use bytes::Bytes;
 
 use super::counters::HistogramCounts;
 use super::Histogram;
-use crate::history::{BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH, REMEMBERED_KEYS};
+use crate::history::{
+    retry_pause, BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH, MAX_PAGE_BYTES,
+    REMEMBERED_KEYS,
+};
 use crate::id::{EventId, LastEventId};
 use crate::record::Record;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -24,8 +27,9 @@ use crate::topic::Topics;
 use crate::trace;
 use crate::wait::{Marked, Sleeper, Waiters};
 
-/// The most records that are read at once.
-const PAGE_RECORDS: usize = 1_000;
+/// The most records that are read at once. A power of two, so that whoever reads on from a round
+/// place has a whole page up to the next: see [`cut_where_others_cut`].
+const PAGE_RECORDS: usize = 1_024;
 
 /// How many pages are kept for others who ask for the same, ...
 const KEPT_PAGES: usize = 64;
@@ -33,8 +37,8 @@ const KEPT_PAGES: usize = 64;
 /// ... and how many bytes of them.
 const KEPT_BYTES: usize = 16 << 20;
 
-/// The pause after a read that failed: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How long a page is an answer for who asks the broadcaster for one: see [`Backend::read_anew`].
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The history behind the window.
 pub(crate) struct Backend {
@@ -88,10 +92,14 @@ pub(crate) struct Found {
     pub(crate) life: u64,
     /// Whether its end is another place than it was asked for.
     pub(crate) leads_on: bool,
+    /// Whether there is more behind it, and so it does not depend on when it was read.
+    pub(super) is_full: bool,
     /// Which of all reads it was, ...
     pub(crate) number: u64,
     /// ... and how many had begun when it was done: those after them saw what it saw, or newer.
     pub(crate) begun_by_then: u64,
+    /// When it was asked for.
+    began: Instant,
     pieces: OnceLock<Vec<Piece>>,
 }
 
@@ -164,8 +172,9 @@ impl Backend {
     }
 
     /// As [`read`](Self::read), for who must not miss what was published before it asked: a page that
-    /// is kept will do only if it is full. And whether it is a new read, and not one under way, which
-    /// may miss that too.
+    /// is kept will do only if it is full, and was read a moment ago, since what it has may be gone
+    /// and nothing need tick here. And whether it is a new read, and not one under way, which may miss
+    /// that too.
     pub(super) fn read_anew(
         &self,
         life: u64,
@@ -173,8 +182,10 @@ impl Backend {
         after: &LastEventId,
     ) -> (Arc<Read>, bool) {
         let request = Request::new(life, topics, after);
+        let now = self.timer.now();
         let mut reads = self.reads.lock();
-        if reads.by_request.get(&request).is_some_and(|r| r.has_end()) {
+        let known = reads.by_request.get(&request);
+        if known.is_some_and(|read| read.is_outdated(now)) {
             reads.forget(&request);
         }
         reads.ask(request, |request| State::Running(self.begin(request), 0))
@@ -184,7 +195,7 @@ impl Backend {
     /// to go on with.
     pub(crate) fn read_later(&self, life: u64, topics: &Topics, after: &LastEventId) -> Arc<Read> {
         let request = Request::new(life, topics, after);
-        let until = self.timer.now() + PAUSES.0;
+        let until = self.timer.now() + retry_pause(0);
         let paused = |_: &Request| State::Failed(0, until, None);
         let (read, is_new) = self.reads.lock().ask(request, paused);
         if is_new {
@@ -296,7 +307,7 @@ impl Backend {
                 let records = page.records.len() as u64;
                 self.records_read.fetch_add(records, Ordering::Relaxed);
                 let begun_by_then = self.reads_begun.load(Ordering::SeqCst);
-                let found = Found::new(page, &read.request, number, begun_by_then);
+                let found = Found::new(page, &read.request, number, begun_by_then, began);
                 let found = Arc::new(found);
                 self.keep_or_forget(read, &found);
                 *read.state.lock() = State::Done(Arc::clone(&found));
@@ -314,8 +325,7 @@ impl Backend {
     fn fail(&self, read: &Arc<Read>, tries: u32, error: HistoryError) -> Poll<Arc<Found>> {
         self.failures.fetch_add(1, Ordering::Relaxed);
         trace::read_failed(&error, tries);
-        let pause = PAUSES.0.saturating_mul(1 << tries.min(16)).min(PAUSES.1);
-        let until = self.timer.now() + pause;
+        let until = self.timer.now() + retry_pause(tries);
         *read.state.lock() = State::Failed(tries + 1, until, Some(Arc::new(error)));
         // Those who do not wait for another try are to hear of it.
         read.waiters.wake_all();
@@ -350,11 +360,12 @@ impl Backend {
 
     /// Keeps a page that has been read for those who are about to ask for it: a crowd does not
     /// return in one instant. It goes at the next [tick](super::hub::Hub::tick), or makes room for
-    /// others before. A page is as good as the place that it leads to, however old it is;
-    /// one that leads nowhere is not kept, since it would be found again and again.
+    /// others before. A page is as good as the place that it leads to, however old it is, and if
+    /// it is empty, as those of a rare selection are; one that leads nowhere is not kept, since it
+    /// would be found again and again.
     fn keep_or_forget(&self, read: &Arc<Read>, found: &Found) {
         let mut reads = self.reads.lock();
-        if found.leads_on && !found.page.records.is_empty() {
+        if found.leads_on {
             let size = found.page.records.iter().map(|r| r.bytes().len()).sum();
             reads.kept_bytes += size;
             reads.kept.push_back((Arc::clone(read), size));
@@ -577,28 +588,57 @@ impl Request {
 }
 
 impl Found {
-    fn new(page: Page, request: &Request, number: u64, begun_by_then: u64) -> Self {
+    fn new(
+        mut page: Page,
+        request: &Request,
+        number: u64,
+        begun_by_then: u64,
+        began: Instant,
+    ) -> Self {
+        let has_most = page.records.len() >= PAGE_RECORDS;
+        let size = page.records.iter().map(|r| r.bytes().len()).sum::<usize>();
+        // A history ends a page by its size where it likes, but hardly below the half of it.
+        let is_cut = (has_most || size >= MAX_PAGE_BYTES / 2) && cut_where_others_cut(&mut page);
         let (from, to) = (request.after.id(), Some(page.last));
         Self {
             life: request.life,
             // Only with a gap may it be an earlier place.
             leads_on: from < to || (page.gap.is_some() && from != to),
+            is_full: has_most || is_cut,
             number,
             begun_by_then,
+            began,
             page,
             pieces: OnceLock::new(),
         }
-    }
-
-    /// Whether it is full, and so does not depend on when it was read.
-    pub(super) fn is_full(&self) -> bool {
-        self.page.records.len() >= PAGE_RECORDS
     }
 
     /// The page as it goes out, built once for all.
     pub(crate) fn pieces(&self) -> &[Piece] {
         self.pieces.get_or_init(|| join(&self.page.records))
     }
+}
+
+/// Ends a full page at the roundest id it covers, so that clients which stopped at different places
+/// soon stand at the same one and share every page from there. Returns whether that cut any off.
+fn cut_where_others_cut(page: &mut Page) -> bool {
+    let [first, .., last] = &page.records[..] else {
+        return false;
+    };
+    let number =
+        |record: &Record| u128::from(record.id().major) << 64 | u128::from(record.id().minor);
+    // The number in `first ..= last` with the most trailing zeros: what the one before it and the
+    // last both begin with, then the first bit in which they differ, then zeros.
+    let (before, last) = (number(first).saturating_sub(1), number(last));
+    let differ = (before ^ last).max(1).ilog2();
+    let roundest = last >> differ << differ;
+    let keep = page.records.partition_point(|r| number(r) <= roundest);
+    let is_cut = 0 < keep && keep < page.records.len();
+    if is_cut {
+        page.records.truncate(keep);
+        page.last = page.records.last().map_or(page.last, Record::id);
+    }
+    is_cut
 }
 
 fn join(records: &[Record]) -> Vec<Piece> {
@@ -644,10 +684,10 @@ impl Read {
         }
     }
 
-    /// Whether it is done and found the end of the log, which has moved on since.
-    fn has_end(&self) -> bool {
+    /// Whether it is done, and the log has moved on since: in front of what it found, or behind it.
+    fn is_outdated(&self, now: Instant) -> bool {
         match &*self.state.lock() {
-            State::Done(found) => !found.is_full(),
+            State::Done(found) => !found.is_full || now >= found.began + FRESH,
             _ => false,
         }
     }

@@ -224,7 +224,7 @@ impl Future for Replay {
             this.leave();
             let found = found?;
             // It may miss what was published since it began. The next has begun after it.
-            if this.was_under_way == Some(true) && !found.is_full() {
+            if this.was_under_way == Some(true) && !found.is_full {
                 this.was_under_way = Some(false);
                 continue;
             }

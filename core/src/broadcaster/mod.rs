@@ -292,7 +292,7 @@ impl Broadcaster {
     ///
     /// This is what clients that poll read. For those that stay, [`subscribe`](Self::subscribe).
     /// In memory it is ready at once, and what the window in front of a backend holds is too.
-    /// Clients that ask a backend for the same page share one read of it.
+    /// Clients that ask a backend for the same page within a second share one read of it.
     ///
     /// ```
     /// use fanfare_core::{Broadcaster, Event};

@@ -12,8 +12,12 @@ type Source = Box<dyn Error + Send + Sync>;
 pub enum HistoryError {
     /// It is closed.
     Closed,
-    /// A new topic would be one too many. Topics are forgotten when nobody follows them and
-    /// their records are gone, so this may pass.
+    /// A new topic would be one too many. Nothing was stored.
+    ///
+    /// A topic counts for as long as it has records. Memory makes room by evicting an old topic that
+    /// nobody follows by its name, and refuses only if there is none; other histories keep a topic's
+    /// newest record until it is too old, so that there this passes with time if they have an
+    /// [age](super::Retention::age), and does not if they have none.
     TooManyTopics {
         /// The most topics that there can be at once.
         limit: usize,

@@ -143,6 +143,15 @@ pub const MAX_PAGE_BYTES: usize = 256 << 10;
 /// How many keyed appends a history remembers at least, for ten minutes: see [`Append::key`].
 pub const REMEMBERED_KEYS: usize = 10_000;
 
+/// How long to wait after a failure, if so many before it came in a row: growing pauses, from 50 ms to
+/// 5 s. The core's and that of the histories beside it.
+#[doc(hidden)]
+#[must_use]
+pub fn retry_pause(failures: u32) -> Duration {
+    let (first, longest) = (Duration::from_millis(50), Duration::from_secs(5));
+    first.saturating_mul(1 << failures.min(16)).min(longest)
+}
+
 /// A part of a history, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

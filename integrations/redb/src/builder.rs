@@ -7,7 +7,8 @@ use std::{fmt, fs, io};
 
 use fanfare_core::history::Retention;
 
-use crate::store::{Problem, Store};
+use crate::store::{OpenDatabase, Opening, Problem, Store};
+use crate::write::Limits;
 use crate::Redb;
 
 /// The file in the directory.
@@ -84,15 +85,30 @@ impl Builder {
     /// [`OpenError`] says who is to do what.
     pub fn open(self) -> Result<Redb, OpenError> {
         fs::create_dir_all(&self.directory).map_err(OpenError::Io)?;
-        let (file, cache) = (self.directory.join(FILE), self.cache);
-        let open = move || redb::Builder::new().set_cache_size(cache).create(&file);
-        self.open_with(Box::new(open))
+        let opener = opener(self.directory.join(FILE), self.cache);
+        self.open_with(opener)
     }
 
-    pub(crate) fn open_with(self, open: crate::store::OpenDatabase) -> Result<Redb, OpenError> {
-        let store = Store::open(open, self.max_topics, self.durability)?;
-        Redb::start(self.directory, store, self.retention, self.durability)
+    pub(crate) fn open_with(self, open: OpenDatabase) -> Result<Redb, OpenError> {
+        let opened = Store::open(open, self.durability)?;
+        let limits = Limits {
+            retention: self.retention,
+            topics: self.max_topics,
+        };
+        Redb::start(self.directory, opened, limits, self.durability)
     }
+}
+
+/// Opens a file with a cache of so many bytes.
+pub(crate) fn opener(file: PathBuf, cache: usize) -> OpenDatabase {
+    Box::new(move |opening| {
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(cache);
+        match opening {
+            Opening::First => builder.create(&file),
+            Opening::Again => builder.open(&file),
+        }
+    })
 }
 
 /// Why a directory could not be opened.

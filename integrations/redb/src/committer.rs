@@ -1,41 +1,32 @@
 //! [`Committer`]: the thread that writes. It takes every append that waits, makes one transaction of
 //! them, and answers all.
 
-use std::collections::HashSet;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use fanfare_core::history::{Append, HistoryError, Retention, REMEMBERED_KEYS};
-use fanfare_core::{EventId, Record, Topic};
+use fanfare_core::history::{retry_pause, Append, HistoryError};
+use fanfare_core::EventId;
 use futures_channel::oneshot;
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::ReadableTable;
 
 use crate::builder::Durability;
+use crate::clock::Clock;
 use crate::feed::Feed;
-use crate::store::{
-    begin, begin_read, decode, encode, guarded, now, open_read, write_meta, Problem, State, Store,
-    Window, INDEX, KEYS, ORDER, TOPICS,
+use crate::foreign;
+use crate::queue::{Queue, Size, Taken};
+use crate::reader::Query;
+use crate::store::{begin, begin_read, decode, open_read, Known, Problem, State, Store, ORDER};
+use crate::write::{write, Limits, Placed, Written};
+
+/// What one transaction stores at most, but for a single append that is larger.
+const MAX_GROUP: Size = Size {
+    count: 4_096,
+    bytes: 16 << 20,
 };
 
-/// The most appends of one transaction, ...
-const MAX_GROUP: usize = 4_096;
-
-/// ... and the most bytes, but for a single append that is larger.
-const MAX_GROUP_BYTES: usize = 16 << 20;
-
-/// How many records age evicts in one transaction.
-const MAX_EXPIRED: usize = 4_096;
-
-/// The pauses between attempts to open a file that has failed: the first and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-
-/// What the thread is asked for.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Append(Pending),
-    Close,
-}
+/// After so long, a file that fails is not one that has failed before.
+const FORGET_FAILURES: Duration = Duration::from_secs(10);
 
 /// An append that waits for its answer.
 #[derive(Debug)]
@@ -48,120 +39,75 @@ pub(crate) struct Pending {
 pub(crate) struct Committer {
     store: Arc<Store>,
     feed: Arc<Feed>,
-    retention: Retention,
+    appends: Arc<Queue<Pending>>,
+    /// What the reader is asked, and where it is called when the file has been opened again.
+    queries: Arc<Queue<Query>>,
+    limits: Limits,
     durability: Durability,
-    commands: Receiver<Command>,
     state: State,
+    clock: Clock,
+    /// What the file is known by, if it has to be opened again.
+    known: Known,
     /// When what was answered has to be on disk.
     sync_at: Option<Instant>,
-    /// When to look for what is too old.
-    expire_at: Option<Instant>,
-    /// When to open the file again, and the pause after that.
-    reopen_at: Option<(Instant, Duration)>,
-}
-
-/// What came of a group that was committed.
-#[derive(Default)]
-struct Written {
-    /// For each append, its place or that there are too many topics.
-    places: Vec<Result<u64, usize>>,
-    records: Vec<Record>,
-    is_durable: bool,
-    /// Whether there is more that is too old.
-    has_more: bool,
+    /// When to look for what is to be evicted.
+    evict_at: Option<Instant>,
+    reopening: Reopening,
 }
 
 impl Committer {
     pub(crate) fn new(
         store: Arc<Store>,
+        state: State,
         feed: Arc<Feed>,
-        retention: Retention,
+        appends: Arc<Queue<Pending>>,
+        queries: Arc<Queue<Query>>,
+        limits: Limits,
         durability: Durability,
-        commands: Receiver<Command>,
     ) -> Self {
-        let state = store.take_state();
-        let expire_at = retention.max_age().map(|_| Instant::now());
-        Self {
+        let mut committer = Self {
             store,
             feed,
-            retention,
+            appends,
+            queries,
+            limits,
             durability,
-            commands,
-            state,
+            clock: Clock::at_least(state.meta.time),
+            known: Known::new(&state.meta),
+            state: State::default(),
             sync_at: None,
-            expire_at,
-            reopen_at: None,
-        }
+            evict_at: None,
+            reopening: Reopening::default(),
+        };
+        committer.adopt(state);
+        committer
     }
 
     pub(crate) fn run(mut self) {
-        let mut is_open = true;
-        while is_open {
-            let mut group = Vec::new();
-            let mut next = self.wait();
-            let mut bytes = 0;
-            while let Some(command) = next {
-                match command {
-                    Command::Append(pending) => {
-                        bytes += pending.append.block().len();
-                        group.push(pending);
-                    }
-                    Command::Close => {
-                        is_open = false;
-                        break;
-                    }
-                }
-                let is_full = group.len() >= MAX_GROUP || bytes >= MAX_GROUP_BYTES;
-                next = (!is_full).then(|| self.commands.try_recv().ok()).flatten();
+        loop {
+            match self.appends.take(MAX_GROUP, self.next_work()) {
+                Taken::Items(group) => self.store(group),
+                Taken::Call | Taken::Nothing => self.work(),
+                Taken::Closed => break,
             }
-            // Whoever has dropped its future does not ask any more.
-            group.retain(|pending| !pending.answer.is_canceled());
-            self.tend();
-            if !group.is_empty() {
-                self.answer(group);
-            }
+            self.reopen_if_due();
         }
-        // Fails if the file does: then it counts as an unclean end.
-        let _ = self.store.finish(self.state.meta);
-        self.store.release();
-        self.feed.close();
-    }
-
-    /// The next command; `None` if something else is due first.
-    fn wait(&self) -> Option<Command> {
-        let reopen_at = self.reopen_at.map(|(at, _)| at);
-        let due = [self.sync_at, self.expire_at, reopen_at];
-        let next = match due.into_iter().flatten().min() {
-            None => self
-                .commands
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => {
-                let left = due.saturating_duration_since(Instant::now());
-                self.commands.recv_timeout(left)
-            }
-        };
-        match next {
-            Ok(command) => Some(command),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Command::Close),
-        }
-    }
-
-    /// Does what is due whether anything is appended or not.
-    fn tend(&mut self) {
-        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
-        if is_due(self.reopen_at.map(|(at, _)| at)) {
-            // A failure has set the next attempt.
+        if self.store.has_failed() {
+            // So that it can be told that nothing is missing.
             let _ = self.recover();
         }
-        if is_due(self.expire_at) {
-            self.expire_at = self.next_expiry(false);
-            // What cannot be read now is looked at again later.
-            if self.has_expired().unwrap_or(false) {
-                // A failure has set the next attempt to open the file.
-                let _ = self.commit(&[]);
-            }
+    }
+
+    /// When something is to be done whether anything is appended or not.
+    fn next_work(&self) -> Option<Instant> {
+        let due = [self.sync_at, self.evict_at, self.reopening.due];
+        due.into_iter().flatten().min()
+    }
+
+    fn work(&mut self) {
+        if is_due(self.evict_at) {
+            self.evict_at = self.next_eviction(false);
+            self.evict();
         }
         if is_due(self.sync_at) {
             // A failure has set the next attempt to open the file.
@@ -169,321 +115,226 @@ impl Committer {
         }
     }
 
-    fn next_expiry(&self, has_more: bool) -> Option<Instant> {
-        let age = self.retention.max_age()?;
+    fn evict(&mut self) {
+        if !self.store.is_open() {
+            return;
+        }
+        match self.has_to_evict() {
+            Ok(true) => {
+                // As above.
+                let _ = self.commit(&[]);
+            }
+            Ok(false) => {}
+            Err(_) => self.reopening.ask(),
+        }
+    }
+
+    fn reopen_if_due(&mut self) {
+        // By a read of ours or of the reader's.
+        if self.store.has_failed() {
+            self.reopening.ask();
+        }
+        if is_due(self.reopening.due) {
+            // A failure has set the next attempt.
+            let _ = self.recover();
+        }
+    }
+
+    fn next_eviction(&self, has_more: bool) -> Option<Instant> {
+        let now = Instant::now();
+        if has_more {
+            return Some(now);
+        }
         // Well within the quarter of the age that it may be late.
-        let pause = if has_more { Duration::ZERO } else { age / 8 };
-        Some(Instant::now() + pause.max(Duration::from_millis(1)))
+        let pause = self.limits.retention.max_age()? / 8;
+        now.checked_add(pause.max(Duration::from_millis(1)))
     }
 
-    /// Before this time, in milliseconds since 1970, everything is too old.
-    fn oldest_time(&self) -> Option<u64> {
-        let age = u64::try_from(self.retention.max_age()?.as_millis()).unwrap_or(u64::MAX);
-        Some(milliseconds().saturating_sub(age))
-    }
-
-    fn has_expired(&self) -> Result<bool, Problem> {
-        let Some(oldest) = self.oldest_time() else {
+    fn has_to_evict(&mut self) -> Result<bool, Problem> {
+        if !self.state.overfull.is_empty() {
+            return Ok(true);
+        }
+        let Some(oldest) = self.limits.oldest(self.clock.now()) else {
             return Ok(false);
         };
-        guarded(|| {
-            let database = self.store.database();
-            let Some(database) = &*database else {
-                return Ok(false);
-            };
+        self.store.with(|database| {
             let order = open_read(&begin_read(database)?, ORDER)?;
-            let Some((_, value)) = order.first()? else {
-                return Ok(false);
-            };
-            Ok(decode(value.value())?.0 < oldest)
+            let first = order.first()?;
+            let time = first.map(|(_, value)| decode(value.value()).map(|(time, ..)| time));
+            Ok(time.transpose()?.is_some_and(|time| time < oldest))
         })
     }
 
-    /// Commits a group and answers those who wait for it.
-    fn answer(&mut self, group: Vec<Pending>) {
+    /// Stores a group and answers those who wait for it.
+    fn store(&mut self, mut group: Vec<Pending>) {
+        // Whoever has dropped its future does not ask any more.
+        group.retain(|pending| !pending.answer.is_canceled());
+        if group.is_empty() {
+            return;
+        }
         let appends: Vec<_> = group.iter().map(|pending| &pending.append).collect();
-        let answers = match self.commit(&appends) {
-            Ok(places) => places
-                .into_iter()
-                .map(|place| match place {
-                    Ok(place) => Ok(self.store.id(place)),
-                    Err(limit) => Err(HistoryError::TooManyTopics { limit }),
-                })
-                .collect::<Vec<_>>(),
-            Err(failed) => group
-                .iter()
-                .map(|_| Err(failed.to_history_error()))
-                .collect(),
-        };
-        for (pending, answer) in group.into_iter().zip(answers) {
-            // Nobody may be waiting any more.
-            let _ = pending.answer.send(answer);
+        match self.commit(&appends) {
+            Ok(places) => {
+                for (pending, place) in group.into_iter().zip(places) {
+                    foreign::answer(pending.answer, self.answer(place));
+                }
+            }
+            Err(failed) => {
+                for pending in group {
+                    foreign::answer(pending.answer, Err(failed.to_history_error()));
+                }
+            }
         }
     }
 
-    /// One transaction: stores the appends, evicts what is over the limits.
-    fn commit(&mut self, appends: &[&Append]) -> Result<Vec<Result<u64, usize>>, Failed> {
-        if self.store.database().is_none() {
+    fn answer(&self, place: Placed) -> Result<EventId, HistoryError> {
+        match place {
+            Placed::At(place) => Ok(self.store.id(place)),
+            Placed::TooManyTopics => Err(HistoryError::TooManyTopics {
+                limit: self.limits.topics,
+            }),
+        }
+    }
+
+    /// Stores appends, and evicts what is over the limits.
+    fn commit(&mut self, appends: &[&Append]) -> Result<Vec<Placed>, Failed> {
+        match self.commit_once(appends) {
+            // It was refused for an earlier failure, of a read say, and the file is open again.
+            Err(Failed::Before(_)) if self.store.is_open() => self.commit_once(appends),
+            result => result,
+        }
+    }
+
+    fn commit_once(&mut self, appends: &[&Append]) -> Result<Vec<Placed>, Failed> {
+        if !self.store.is_open() {
             self.recover().map_err(Failed::Before)?;
         }
-        let mut is_committing = false;
-        let written = guarded(|| self.write(appends, &mut is_committing));
-        match written {
-            Ok(written) => {
-                self.sync_at = match self.durability {
-                    Durability::Interval(within) if !written.is_durable => {
-                        self.sync_at.or_else(|| Instant::now().checked_add(within))
-                    }
-                    _ => None,
-                };
-                if written.has_more {
-                    self.expire_at = self.next_expiry(true);
-                }
-                self.feed.publish(written.records, self.state.meta.last);
-                Ok(written.places)
-            }
-            Err(problem) => Err(self.fail(problem, is_committing)),
+        let must_reserve = self.state.meta.reserve(appends.len() as u64);
+        let is_durable =
+            self.durability == Durability::EveryPublish || must_reserve || is_due(self.sync_at);
+        match self.transact(appends, is_durable) {
+            Ok(written) => Ok(self.note(written, is_durable)),
+            Err(failed) => Err(self.fail(failed)),
         }
+    }
+
+    fn transact(&mut self, appends: &[&Append], is_durable: bool) -> Result<Written, Failed> {
+        let time = self.clock.now();
+        let (state, limits) = (&mut self.state, &self.limits);
+        let transacted = self.store.with(|database| {
+            let transaction = begin(database, is_durable)?;
+            let written = write(&transaction, state, limits, appends, time)?;
+            Ok((transaction, written))
+        });
+        let (transaction, written) = transacted.map_err(Failed::Before)?;
+        let committed = self.store.with(|_| Ok(transaction.commit()?));
+        committed.map_err(Failed::Unknown)?;
+        Ok(written)
+    }
+
+    /// Notes what has been committed, and tells those who follow the tail.
+    fn note(&mut self, written: Written, is_durable: bool) -> Vec<Placed> {
+        let last = self.state.meta.last;
+        self.known.given = last;
+        if is_durable {
+            self.known.synced = last;
+            self.sync_at = None;
+        } else if let Durability::Interval(within) = self.durability {
+            let sync_at = || Instant::now().checked_add(within);
+            self.sync_at = self.sync_at.or_else(sync_at);
+        }
+        self.evict_at = self.next_eviction(written.has_more);
+        self.feed.publish(written.records, last);
+        written.places
     }
 
     /// After a failure: opens the file again, and so finds out whether the group is stored, which is
     /// all of it or nothing.
-    fn fail(&mut self, problem: Problem, was_committing: bool) -> Failed {
+    fn fail(&mut self, failed: Failed) -> Failed {
         let last = self.state.meta.last;
-        match self.recover() {
-            Ok(stored) if was_committing && stored >= last => Failed::Unknown(problem),
-            Err(_) if was_committing => Failed::Unknown(problem),
-            _ => Failed::Before(problem),
+        match (self.recover(), failed) {
+            (Ok(stored), Failed::Unknown(problem)) if stored < last => Failed::Before(problem),
+            (_, failed) => failed,
         }
     }
 
     /// Opens the file again, and returns the newest place that it holds.
     fn recover(&mut self) -> Result<u64, Problem> {
-        match self.store.reopen() {
+        let reopened = self.store.reopen(&self.known);
+        self.reopening.note(reopened.is_ok());
+        self.sync_at = None;
+        match reopened {
             Ok(state) => {
                 let stored = state.meta.stored();
-                self.state = state;
-                self.sync_at = None;
-                self.reopen_at = None;
-                // Who follows reads on from the file.
+                self.adopt(state);
+                // Who follows reads on from the file, and at once.
                 self.feed.restart(self.state.meta.last);
+                self.queries.call();
                 Ok(stored)
             }
             Err(problem) => {
-                let pause = self.reopen_at.map_or(PAUSES.0, |(_, pause)| pause);
-                let longer = (pause * 2).min(PAUSES.1);
-                self.reopen_at = Some((Instant::now() + pause, longer));
-                self.sync_at = None;
+                // Who follows finds out by reading from the file.
+                self.feed.interrupt();
                 Err(problem)
             }
         }
     }
 
-    fn write(&mut self, appends: &[&Append], committing: &mut bool) -> Result<Written, Problem> {
-        let store = Arc::clone(&self.store);
-        let database = store.database();
-        let Some(database) = &*database else {
-            return Err(Problem::Io(std::io::Error::other("the file is not open")));
-        };
-        let is_sync_due = self.sync_at.is_some_and(|at| at <= Instant::now());
-        let new_places = appends.len() as u64;
-        let mut written = Written {
-            is_durable: self.durability == Durability::EveryPublish
-                || is_sync_due
-                || self.state.meta.reserve(new_places),
-            ..Written::default()
-        };
-        let transaction = begin(database, written.is_durable)?;
-        let mut tables = Tables::open(&transaction)?;
-        let mut touched = HashSet::new();
-        self.state.meta.time = self.state.meta.time.max(milliseconds());
-        for append in appends {
-            let place = self.store_one(append, &mut tables, &mut touched, &mut written.records)?;
-            written.places.push(place);
-        }
-        written.has_more = self.expire(&mut tables, &mut touched)?;
-        drop(tables);
-        self.write_topics(&transaction, touched)?;
-        write_meta(&transaction, &self.state.meta)?;
-        *committing = true;
-        transaction.commit()?;
-        Ok(written)
-    }
-
-    fn store_one(
-        &mut self,
-        append: &Append,
-        tables: &mut Tables<'_>,
-        touched: &mut HashSet<Topic>,
-        records: &mut Vec<Record>,
-    ) -> Result<Result<u64, usize>, Problem> {
-        let state = &mut self.state;
-        let known = append.chosen_key().and_then(|key| state.keys.get(key));
-        if let Some(place) = known {
-            return Ok(Ok(*place));
-        }
-        let topic = append.topic();
-        if !state.windows.contains_key(topic) {
-            if state.windows.len() >= self.store.max_topics {
-                return Ok(Err(self.store.max_topics));
-            }
-            let window = Window {
-                number: state.number(),
-                evicted: state.meta.forgotten,
-                ..Window::default()
-            };
-            state.windows.insert(topic.clone(), window);
-        }
-        let place = state.meta.give();
-        if let Some(key) = append.chosen_key() {
-            tables.keys.insert(place, key)?;
-            state.keys.insert(key.into(), place);
-            state.key_places.push_back(place);
-            forget_keys(state, tables)?;
-        }
-        let block = append.block();
-        let value = encode(state.meta.time, topic, block);
-        tables.order.insert(place, &*value)?;
-        records.push(Record::from_block(
-            self.store.id(place),
-            topic.clone(),
-            block,
-        ));
-        if !touched.contains(topic) {
-            touched.insert(topic.clone());
-        }
-        let Some(window) = state.windows.get_mut(topic) else {
-            return Ok(Ok(place));
-        };
-        let length = block.len() as u64;
-        tables.index.insert((window.number, place), length)?;
-        window.records += 1;
-        window.bytes += length;
-        let (most, most_bytes) = (self.retention.max_records(), self.retention.max_bytes());
-        while window.records > 1
-            && (window.records > most as u64 || window.bytes > most_bytes as u64)
-        {
-            let Some(evicted) = tables.evict_oldest(window)? else {
-                break;
-            };
-            state.meta.evict(evicted);
-        }
-        Ok(Ok(place))
-    }
-
-    /// Evicts what is too old. `true`: there is more.
-    fn expire(
-        &mut self,
-        tables: &mut Tables<'_>,
-        touched: &mut HashSet<Topic>,
-    ) -> Result<bool, Problem> {
-        let Some(oldest) = self.oldest_time() else {
-            return Ok(false);
-        };
-        for _ in 0..MAX_EXPIRED {
-            let topic = match tables.order.first()? {
-                None => return Ok(false),
-                Some((_, value)) => {
-                    let (time, topic, _) = decode(value.value())?;
-                    if time >= oldest {
-                        return Ok(false);
-                    }
-                    topic
-                }
-            };
-            let Some(window) = self.state.windows.get_mut(&topic) else {
-                return Err(Problem::damaged("a record has a topic that is not known"));
-            };
-            let Some(evicted) = tables.evict_oldest(window)? else {
-                return Err(Problem::damaged("a record is missing from its topic"));
-            };
-            self.state.meta.evict(evicted);
-            touched.insert(topic);
-        }
-        Ok(true)
-    }
-
-    /// Writes what changed of the topics; those without records are forgotten.
-    fn write_topics(
-        &mut self,
-        transaction: &WriteTransaction,
-        touched: HashSet<Topic>,
-    ) -> Result<(), Problem> {
-        let mut topics = transaction.open_table(TOPICS)?;
-        for topic in touched {
-            let Some(window) = self.state.windows.get(&topic).copied() else {
-                continue;
-            };
-            if window.records > 0 {
-                topics.insert(topic.as_str(), window.row())?;
-                continue;
-            }
-            topics.remove(topic.as_str())?;
-            self.state.windows.remove(&topic);
-            self.state.free_numbers.push(window.number);
-            let forgotten = &mut self.state.meta.forgotten;
-            *forgotten = (*forgotten).max(window.evicted);
-        }
-        Ok(())
+    /// Goes on from what a file holds.
+    fn adopt(&mut self, mut state: State) {
+        let windows = state.windows.iter();
+        let over = windows.filter(|(_, window)| self.limits.are_exceeded_by(window));
+        state.overfull = over.map(|(topic, _)| topic.clone()).collect();
+        self.known = Known::new(&state.meta);
+        self.state = state;
+        self.evict_at = Some(Instant::now());
     }
 }
 
-/// The tables that a record is in.
-struct Tables<'a> {
-    order: Table<'a, u64, &'static [u8]>,
-    index: Table<'a, (u32, u64), u64>,
-    keys: Table<'a, u64, &'static str>,
-}
-
-impl<'a> Tables<'a> {
-    fn open(transaction: &'a WriteTransaction) -> Result<Self, Problem> {
-        Ok(Self {
-            order: transaction.open_table(ORDER)?,
-            index: transaction.open_table(INDEX)?,
-            keys: transaction.open_table(KEYS)?,
-        })
-    }
-
-    /// Removes a topic's oldest record and returns its place.
-    fn evict_oldest(&mut self, window: &mut Window) -> Result<Option<u64>, Problem> {
-        let number = window.number;
-        let oldest = {
-            let mut range = self.index.range((number, 0)..=(number, u64::MAX))?;
-            match range.next() {
-                None => return Ok(None),
-                Some(entry) => {
-                    let (key, length) = entry?;
-                    (key.value().1, length.value())
-                }
-            }
-        };
-        let (place, length) = oldest;
-        self.index.remove((number, place))?;
-        self.order.remove(place)?;
-        window.records = window.records.saturating_sub(1);
-        window.bytes = window.bytes.saturating_sub(length);
-        window.evicted = place;
-        Ok(Some(place))
+impl Drop for Committer {
+    fn drop(&mut self) {
+        // After a panic it counts as an unclean end, as it does if this fails.
+        if !thread::panicking() {
+            let _ = self.store.finish(self.state.meta);
+        }
+        self.store.release();
+        self.feed.close();
+        foreign::drop_each(self.appends.end());
     }
 }
 
-/// Keeps as many keys as a history must.
-fn forget_keys(state: &mut State, tables: &mut Tables<'_>) -> Result<(), Problem> {
-    while state.key_places.len() > REMEMBERED_KEYS {
-        let Some(place) = state.key_places.pop_front() else {
-            break;
-        };
-        let removed = tables.keys.remove(place)?;
-        if let Some(key) = removed {
-            state.keys.remove(key.value());
+fn is_due(at: Option<Instant>) -> bool {
+    at.is_some_and(|at| at <= Instant::now())
+}
+
+/// When a file that has failed is opened again, if nobody publishes before: at once, and then after
+/// growing pauses.
+#[derive(Debug, Default)]
+struct Reopening {
+    /// When it was last opened, ...
+    latest: Option<Instant>,
+    /// ... and how often in a row.
+    tries: u32,
+    due: Option<Instant>,
+}
+
+impl Reopening {
+    /// It has failed.
+    fn ask(&mut self) {
+        let earliest = self.latest.map(|latest| latest + retry_pause(self.tries));
+        self.due = self.due.or(earliest).or_else(|| Some(Instant::now()));
+    }
+
+    /// It was opened, or was not.
+    fn note(&mut self, is_open: bool) {
+        let latest = self.latest.replace(Instant::now());
+        let is_again = latest.is_some_and(|latest| latest.elapsed() < FORGET_FAILURES);
+        self.tries = if is_again { self.tries + 1 } else { 0 };
+        self.due = None;
+        if !is_open {
+            self.ask();
         }
     }
-    Ok(())
-}
-
-fn milliseconds() -> u64 {
-    let since_1970 = now(SystemTime::UNIX_EPOCH).as_millis();
-    u64::try_from(since_1970).unwrap_or(u64::MAX)
 }
 
 /// Why a group was not committed.

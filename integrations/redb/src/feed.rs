@@ -6,6 +6,8 @@ use std::task::Waker;
 
 use fanfare_core::{EventId, Record};
 
+use crate::foreign;
+
 /// How much a tail may be behind before it reads from the file: so many records ...
 const MAX_RECORDS: usize = 4_096;
 
@@ -27,6 +29,8 @@ struct Recent {
     base: u64,
     last: u64,
     is_closed: bool,
+    /// Whether the file cannot be used: who follows finds that out by reading from it.
+    is_interrupted: bool,
     next_key: u64,
     /// Of tails that have read everything.
     wakers: HashMap<u64, Waker>,
@@ -35,7 +39,7 @@ struct Recent {
 /// What a tail finds.
 pub(crate) enum Found {
     Records(Vec<Record>),
-    /// It is too far behind.
+    /// It has to read from the file: it is too far behind, or that cannot be used.
     Behind,
     /// It will be woken.
     Nothing,
@@ -59,11 +63,11 @@ impl Feed {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes everyone, outside of the lock: wakers are foreign code.
+    /// Wakes everyone, outside of the lock.
     fn wake(mut recent: MutexGuard<'_, Recent>) {
         let wakers = std::mem::take(&mut recent.wakers);
         drop(recent);
-        wakers.into_values().for_each(Waker::wake);
+        wakers.into_values().for_each(foreign::wake);
     }
 
     pub(crate) fn publish(&self, records: Vec<Record>, last: u64) {
@@ -88,6 +92,14 @@ impl Feed {
         recent.bytes = 0;
         recent.base = last;
         recent.last = last;
+        recent.is_interrupted = false;
+        Self::wake(recent);
+    }
+
+    /// Sends everybody to the file, which cannot be used, until it [can](Self::restart).
+    pub(crate) fn interrupt(&self) {
+        let mut recent = self.lock();
+        recent.is_interrupted = true;
         Self::wake(recent);
     }
 
@@ -118,7 +130,8 @@ impl Feed {
     /// At most `limit` records after a place; else the waker is called when there are some.
     pub(crate) fn after(&self, place: EventId, limit: usize, key: u64, waker: &Waker) -> Found {
         let mut recent = self.lock();
-        if place.minor < recent.base {
+        let is_interrupted = recent.is_interrupted && !recent.is_closed;
+        if place.minor < recent.base || is_interrupted {
             return Found::Behind;
         }
         let from = recent.records.partition_point(|r| r.id() <= place);

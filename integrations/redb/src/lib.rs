@@ -40,33 +40,48 @@
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use fanfare_core::history::{
-    Append, BoxFuture, BoxStream, History, HistoryError, Page, Retention, TailItem,
-};
+use fanfare_core::history::{Append, BoxFuture, BoxStream, History, HistoryError, Page, TailItem};
 use fanfare_core::{EventId, LastEventId, Topics};
 use futures_channel::oneshot;
 
 // In the order in which an append travels.
 mod builder;
+mod queue;
 mod committer;
+mod clock;
+mod write;
 mod store;
 mod feed;
 mod reader;
 mod tail;
+mod foreign;
 
 #[cfg(test)]
 mod tests;
 
 pub use builder::{Builder, Durability, OpenError};
-use committer::{Command, Committer, Pending};
+use committer::{Committer, Pending};
 use feed::Feed;
-use reader::{Query, Reader};
-use store::Store;
+use queue::{NotQueued, Queue, Size};
+use reader::{Ask, Query, Reader};
+use store::{State, Store};
 pub use tail::Tail;
+use write::Limits;
+
+/// What may wait for the disk. Beyond that an append is refused: [`HistoryError::Unavailable`].
+const MAX_APPENDS: Size = Size {
+    count: 65_536,
+    bytes: 64 << 20,
+};
+
+/// How many pages may be asked for and not read yet. Beyond that, the same.
+const MAX_QUERIES: Size = Size {
+    count: 65_536,
+    bytes: usize::MAX,
+};
 
 /// A [`History`] in a directory.
 ///
@@ -74,8 +89,8 @@ pub use tail::Tail;
 #[derive(Debug)]
 pub struct Redb {
     directory: PathBuf,
-    committer: Sender<Command>,
-    reader: Sender<Query>,
+    appends: Arc<Queue<Pending>>,
+    queries: Arc<Queue<Query>>,
     feed: Arc<Feed>,
     /// `None`: it is closed.
     threads: Mutex<Option<Threads>>,
@@ -113,46 +128,62 @@ impl Redb {
     ///
     /// It blocks for a sync. Closing twice is harmless.
     pub fn close(&self) {
-        // Either fails if its thread has ended already.
-        let _ = self.committer.send(Command::Close);
+        self.appends.close();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Threads { commits, reads }) = threads.take() else {
-            return;
-        };
-        // What panics on them ends there: see `store::guarded`.
-        let _ = commits.join();
-        let _ = self.reader.send(Query::Stop);
-        let _ = reads.join();
+        if let Some(Threads { commits, reads }) = threads.take() {
+            join(commits);
+            self.queries.close();
+            join(reads);
+        }
     }
 
     fn start(
         directory: PathBuf,
-        store: Store,
-        retention: Retention,
+        (store, state): (Store, State),
+        limits: Limits,
         durability: Durability,
     ) -> Result<Self, OpenError> {
-        let feed = Arc::new(Feed::new(store.epoch(), store.last()));
         let store = Arc::new(store);
-        let (committer, commands) = mpsc::channel();
-        let (reader, queries) = mpsc::channel();
-        let reads = Reader::new(Arc::clone(&store), queries);
-        let commits = Committer::new(store, Arc::clone(&feed), retention, durability, commands);
-        let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let threads = Threads {
-            reads: named("fanfare-redb-r")
-                .spawn(|| reads.run())
-                .map_err(OpenError::Io)?,
-            commits: named("fanfare-redb-w")
-                .spawn(|| commits.run())
-                .map_err(OpenError::Io)?,
-        };
+        let feed = Arc::new(Feed::new(store.epoch(), state.meta.last));
+        let appends = Arc::new(Queue::new(MAX_APPENDS));
+        let queries = Arc::new(Queue::new(MAX_QUERIES));
+        let reads = Reader::new(
+            Arc::clone(&store),
+            Arc::clone(&queries),
+            Arc::clone(&appends),
+        );
+        let commits = Committer::new(
+            store,
+            state,
+            Arc::clone(&feed),
+            Arc::clone(&appends),
+            Arc::clone(&queries),
+            limits,
+            durability,
+        );
+        // What is not started lets go of all that it has.
+        let commits = spawn("fanfare-redb-w", || commits.run())?;
+        let reads = spawn("fanfare-redb-r", || reads.run()).inspect_err(|_| appends.close())?;
         Ok(Self {
             directory,
-            committer,
-            reader,
+            appends,
+            queries,
             feed,
-            threads: Mutex::new(Some(threads)),
+            threads: Mutex::new(Some(Threads { commits, reads })),
         })
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(run).map_err(OpenError::Io)
+}
+
+/// Waits for a thread to end, unless it is this one: a waker that it calls may drop the history.
+fn join(thread: JoinHandle<()>) {
+    if thread.thread().id() != thread::current().id() {
+        // A panic on it has been reported, and ended there.
+        let _ = thread.join();
     }
 }
 
@@ -166,11 +197,10 @@ impl History for Redb {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<EventId, HistoryError>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let pending = Pending { append, answer };
-            if self.committer.send(Command::Append(pending)).is_err() {
-                return Err(HistoryError::Closed);
-            }
-            // Dropped unanswered: it came behind the close.
+            let size = append.block().len();
+            let pushed = self.appends.push(Pending { append, answer }, size);
+            pushed.map_err(not_queued)?;
+            // Dropped unanswered: the thread has ended.
             answered.await.unwrap_or(Err(HistoryError::Closed))
         })
     }
@@ -183,21 +213,27 @@ impl History for Redb {
     ) -> BoxFuture<'a, Result<Page, HistoryError>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let query = Query::Page {
+            let ask = Ask {
                 topics: topics.clone(),
                 after: after.clone(),
                 limit,
                 answer,
             };
-            if self.reader.send(query).is_err() {
-                return Err(HistoryError::Closed);
-            }
-            let page = answered.await;
-            page.unwrap_or(Err(HistoryError::Closed))
+            let pushed = self.queries.push(Query::Page(ask), 0);
+            pushed.map_err(not_queued)?;
+            // As above.
+            answered.await.unwrap_or(Err(HistoryError::Closed))
         })
     }
 
     fn tail(&self, after: Option<EventId>) -> BoxStream<'_, TailItem> {
-        Box::pin(Tail::new(&self.feed, &self.reader, after))
+        Box::pin(Tail::new(&self.feed, &self.queries, after))
+    }
+}
+
+fn not_queued(reason: NotQueued) -> HistoryError {
+    match reason {
+        NotQueued::Full => HistoryError::Unavailable("too much waits for the disk".into()),
+        NotQueued::Closed => HistoryError::Closed,
     }
 }

@@ -2,9 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io;
 use std::ops::Bound;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,31 +11,45 @@ use fanfare_core::{EventId, Gap, GapReason, LastEventId, Record, Topics};
 use futures_channel::oneshot;
 use redb::{Range, ReadTransaction, ReadableTable};
 
+use crate::committer::Pending;
+use crate::foreign;
+use crate::queue::{Queue, Size, Taken};
 use crate::store::{
-    begin_read, decode, guarded, open_read, record, Meta, Problem, Store, Window, INDEX, META,
-    ORDER, TOPICS,
+    begin_read, decode, open_read, record, Meta, Problem, Store, Window, INDEX, META, ORDER, TOPICS,
 };
 
 /// How many records a wide selection looks at before others have their turn.
 const SCAN: usize = 4_096;
 
+const ONE: Size = Size {
+    count: 1,
+    bytes: usize::MAX,
+};
+
 /// What the thread is asked for.
 #[derive(Debug)]
 pub(crate) enum Query {
-    Page {
-        topics: Topics,
-        after: LastEventId,
-        limit: usize,
-        answer: oneshot::Sender<Result<Page, HistoryError>>,
-    },
-    Stretch {
-        after: EventId,
-        limit: usize,
-        /// When to try again what has failed.
-        not_before: Option<Instant>,
-        answer: oneshot::Sender<Result<Stretch, HistoryError>>,
-    },
-    Stop,
+    Page(Ask),
+    Stretch(Follow),
+}
+
+/// A page that somebody asks for.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) topics: Topics,
+    pub(crate) after: LastEventId,
+    pub(crate) limit: usize,
+    pub(crate) answer: oneshot::Sender<Result<Page, HistoryError>>,
+}
+
+/// What a tail asks for that is behind.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    pub(crate) after: EventId,
+    pub(crate) limit: usize,
+    /// When to try again what has failed.
+    pub(crate) not_before: Option<Instant>,
+    pub(crate) answer: oneshot::Sender<Result<Stretch, HistoryError>>,
 }
 
 /// A part of the log that a tail follows.
@@ -53,84 +65,84 @@ pub(crate) struct Stretch {
 #[derive(Debug)]
 pub(crate) struct Reader {
     store: Arc<Store>,
-    queries: Receiver<Query>,
+    queries: Arc<Queue<Query>>,
+    /// Where the committer is called to open the file again.
+    appends: Arc<Queue<Pending>>,
     /// What is to be tried again, and when.
-    delayed: Vec<(Instant, Query)>,
+    delayed: Vec<(Instant, Follow)>,
 }
 
 impl Reader {
-    pub(crate) fn new(store: Arc<Store>, queries: Receiver<Query>) -> Self {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        queries: Arc<Queue<Query>>,
+        appends: Arc<Queue<Pending>>,
+    ) -> Self {
         Self {
             store,
             queries,
+            appends,
             delayed: Vec::new(),
         }
     }
 
     pub(crate) fn run(mut self) {
-        while let Some(query) = self.next() {
-            match query {
-                // Whoever has dropped its future does not ask any more.
-                Query::Page { answer, .. } if answer.is_canceled() => {}
-                Query::Stretch { answer, .. } if answer.is_canceled() => {}
-                Query::Page {
-                    topics,
-                    after,
-                    limit,
-                    answer,
-                } => {
-                    let page = self.read(|log| log.page(&topics, &after, limit));
-                    let _ = answer.send(page);
-                }
-                Query::Stretch {
-                    after,
-                    limit,
-                    not_before: None,
-                    answer,
-                } => {
-                    let stretch = self.read(|log| log.stretch(after, limit));
-                    let _ = answer.send(stretch);
-                }
-                Query::Stretch {
-                    after,
-                    limit,
-                    not_before: Some(at),
-                    answer,
-                } => {
-                    let query = Query::Stretch {
-                        after,
-                        limit,
-                        not_before: None,
-                        answer,
-                    };
-                    self.delayed.push((at, query));
-                }
-                Query::Stop => return,
+        loop {
+            if let Some(due) = self.take_due() {
+                self.follow(due);
+                continue;
+            }
+            match self.queries.take(ONE, self.earliest()) {
+                Taken::Items(queries) => queries.into_iter().for_each(|query| self.look_at(query)),
+                // The file has been opened again: what has failed is tried at once.
+                Taken::Call => self
+                    .delayed
+                    .iter_mut()
+                    .for_each(|(at, _)| *at = Instant::now()),
+                Taken::Nothing => {}
+                Taken::Closed => return,
             }
         }
     }
 
-    /// The next question, or one of before that is due; `None` if nobody asks any more.
-    fn next(&mut self) -> Option<Query> {
-        let earliest = (0..self.delayed.len()).min_by_key(|n| self.delayed.get(*n).map(|d| d.0));
-        let due = earliest.and_then(|n| Some((n, self.delayed.get(n)?.0)));
-        let Some((earliest, at)) = due else {
-            return self.queries.recv().ok();
-        };
-        let left = at.saturating_duration_since(Instant::now());
-        match self.queries.recv_timeout(left) {
-            Ok(query) => Some(query),
-            Err(RecvTimeoutError::Timeout) => Some(self.delayed.swap_remove(earliest).1),
-            Err(RecvTimeoutError::Disconnected) => None,
+    fn earliest(&self) -> Option<Instant> {
+        self.delayed.iter().map(|(at, _)| *at).min()
+    }
+
+    fn take_due(&mut self) -> Option<Follow> {
+        let now = Instant::now();
+        let due = self.delayed.iter().position(|(at, _)| *at <= now)?;
+        Some(self.delayed.swap_remove(due).1)
+    }
+
+    fn look_at(&mut self, query: Query) {
+        match query {
+            Query::Page(ask) => self.page(ask),
+            Query::Stretch(follow) => match follow.not_before {
+                Some(at) => self.delayed.push((at, follow)),
+                None => self.follow(follow),
+            },
+        }
+    }
+
+    fn page(&self, ask: Ask) {
+        // Whoever has dropped its future does not ask any more.
+        if !ask.answer.is_canceled() {
+            let page = self.read(|log| log.page(&ask.topics, &ask.after, ask.limit));
+            foreign::answer(ask.answer, page);
+        }
+    }
+
+    fn follow(&self, follow: Follow) {
+        // As above.
+        if !follow.answer.is_canceled() {
+            let stretch = self.read(|log| log.stretch(follow.after, follow.limit));
+            foreign::answer(follow.answer, stretch);
         }
     }
 
     fn read<T>(&self, f: impl FnOnce(&Log<'_>) -> Result<T, Problem>) -> Result<T, HistoryError> {
-        let answer = guarded(|| {
-            let database = self.store.database();
-            let Some(database) = &*database else {
-                return Err(Problem::Io(io::Error::other("the file is not open")));
-            };
+        let answer = self.store.with(|database| {
             let transaction = begin_read(database)?;
             let meta = Meta::read(&open_read(&transaction, META)?)?;
             let meta = meta.ok_or_else(|| Problem::damaged("the file says nothing of its log"))?;
@@ -140,7 +152,17 @@ impl Reader {
                 meta,
             })
         });
+        if self.store.has_failed() {
+            self.appends.call();
+        }
         answer.map_err(Problem::into_history_error)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        foreign::drop_each(self.queries.end());
+        foreign::drop_each(self.delayed.drain(..));
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, SystemTime};
-use std::{fmt, io, mem};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{fmt, io};
 
 use fanfare_core::history::HistoryError;
 use fanfare_core::{EventId, Record, Topic};
@@ -15,6 +15,7 @@ use redb::{
 };
 
 use crate::builder::Durability;
+use crate::clock::since_1970;
 
 /// Every record in the one order: place to time, topic and block, see [`encode`].
 pub(crate) const ORDER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("order");
@@ -37,8 +38,41 @@ const RESERVE: u64 = 1 << 16;
 type MetaRow = [u64; 11];
 type WindowRow = (u32, u64, u64, u64);
 
-/// Opens the database: at first, and again after it has failed.
-pub(crate) type OpenDatabase = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+/// What is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// The log in a directory, which begins if there is none.
+    First,
+    /// The file that was open before it failed. It is not made anew: that would be another log.
+    Again,
+}
+
+pub(crate) type OpenDatabase =
+    Box<dyn Fn(Opening) -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// What a file must say of itself to be the one that was open before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    epoch: u64,
+    /// The newest place that was given to anybody.
+    pub(crate) given: u64,
+    /// The newest that is on disk for certain.
+    pub(crate) synced: u64,
+}
+
+impl Known {
+    pub(crate) fn new(meta: &Meta) -> Self {
+        Self {
+            epoch: meta.epoch,
+            given: meta.last,
+            synced: meta.last,
+        }
+    }
+
+    fn is_of(&self, meta: &Meta) -> bool {
+        meta.epoch == self.epoch && meta.last >= self.synced && meta.bound() >= self.given
+    }
+}
 
 /// What is known of the log as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,19 +135,33 @@ impl Meta {
         ]
     }
 
+    /// No place beyond this one has been given. Files of before, which gave places beyond the reserve,
+    /// are right in what they say is last.
+    fn bound(&self) -> u64 {
+        if self.is_closed {
+            self.last
+        } else {
+            self.reserved.max(self.last)
+        }
+    }
+
     /// Goes on with a log that ended, cleanly or not.
     fn resume(&mut self, is_lazy: bool) {
         if !self.is_closed {
-            // Places up to the reserve may have been given, and lost.
-            self.skipped = (self.last, self.reserved);
+            // Places up to there may have been given, and lost.
+            self.skipped = (self.last, self.bound());
             if self.is_lazy {
-                self.lost = self.reserved;
+                self.lost = self.bound();
             }
-            self.last = self.reserved;
+            self.last = self.bound();
         }
         self.is_closed = false;
         self.is_lazy = is_lazy;
         self.reserved = self.last + RESERVE;
+    }
+
+    pub(crate) fn id(&self, place: u64) -> EventId {
+        EventId::new(self.epoch, place)
     }
 
     /// The newest place of all topics up to which something may be missing.
@@ -201,6 +249,8 @@ pub(crate) struct State {
     pub(crate) keys: HashMap<Box<str>, u64>,
     /// The places of the keys, the oldest first.
     pub(crate) key_places: VecDeque<u64>,
+    /// Topics that have more than they may, as after a limit was lowered. Not on disk: found there.
+    pub(crate) overfull: VecDeque<Topic>,
 }
 
 impl State {
@@ -214,33 +264,33 @@ impl State {
 /// The file, as long as it can be used.
 pub(crate) struct Store {
     open: OpenDatabase,
-    /// `None`: it failed, and is to be opened again; or the history is closed.
-    database: RwLock<Option<Database>>,
-    /// The committer's; under a lock since it is handed over once.
-    state: Mutex<State>,
-    pub(crate) max_topics: usize,
+    /// `None`: it is to be opened again, or the history is closed.
+    file: RwLock<Option<File>>,
     is_lazy: bool,
     epoch: u64,
+}
+
+struct File {
+    database: Database,
+    /// Whether the system has refused something. From then on the engine refuses all that is not in
+    /// its memory, until the file is opened again.
+    has_failed: AtomicBool,
 }
 
 impl Store {
     pub(crate) fn open(
         open: OpenDatabase,
-        max_topics: usize,
         durability: Durability,
-    ) -> Result<Self, Problem> {
+    ) -> Result<(Self, State), Problem> {
         let mut store = Self {
             open,
-            database: RwLock::new(None),
-            state: Mutex::default(),
-            max_topics,
+            file: RwLock::new(None),
             is_lazy: durability != Durability::EveryPublish,
             epoch: 0,
         };
-        let state = store.reopen()?;
+        let state = store.open_file(Opening::First, None)?;
         store.epoch = state.meta.epoch;
-        store.state = Mutex::new(state);
-        Ok(store)
+        Ok((store, state))
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -251,58 +301,73 @@ impl Store {
         EventId::new(self.epoch, place)
     }
 
-    pub(crate) fn last(&self) -> u64 {
-        self.state().meta.last
+    fn file(&self) -> RwLockReadGuard<'_, Option<File>> {
+        self.file.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn take_state(&self) -> State {
-        mem::take(&mut *self.state())
+    fn file_mut(&self) -> RwLockWriteGuard<'_, Option<File>> {
+        self.file.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn is_open(&self) -> bool {
+        self.file().is_some()
     }
 
-    pub(crate) fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
-        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    /// Whether it is of no use until it is opened again.
+    pub(crate) fn has_failed(&self) -> bool {
+        let file = self.file();
+        let failed = file.as_ref().map(|file| &file.has_failed);
+        failed.is_some_and(|failed| failed.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn with<T>(
+        &self,
+        f: impl FnOnce(&Database) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let file = self.file();
+        let Some(file) = &*file else {
+            return Err(Problem::Io(io::Error::other("the file is not open")));
+        };
+        let result = guarded(|| f(&file.database));
+        if matches!(result, Err(Problem::Io(_))) {
+            file.has_failed.store(true, Ordering::Relaxed);
+        }
+        result
     }
 
     /// Lets go of the file.
     pub(crate) fn release(&self) {
-        let mut database = self
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file_mut();
         // A panic of an engine that has failed already must not end the thread.
         let _ = guarded(|| {
-            drop(database.take());
+            drop(file.take());
             Ok(())
         });
     }
 
-    /// Opens the file, again if need be, and says what it holds.
-    pub(crate) fn reopen(&self) -> Result<State, Problem> {
+    /// Opens the file again, if it is the one that is known, and says what it holds.
+    pub(crate) fn reopen(&self, known: &Known) -> Result<State, Problem> {
         self.release();
+        self.open_file(Opening::Again, Some(known))
+    }
+
+    fn open_file(&self, opening: Opening, known: Option<&Known>) -> Result<State, Problem> {
         let (database, state) = guarded(|| {
-            let database = (self.open)()?;
-            let state = load(&database, self.is_lazy)?;
+            let database = (self.open)(opening)?;
+            let state = load(&database, self.is_lazy, known)?;
             Ok((database, state))
         })?;
-        *self
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(database);
+        *self.file_mut() = Some(File {
+            database,
+            has_failed: AtomicBool::new(false),
+        });
         Ok(state)
     }
 
     /// Says on disk that nothing is missing.
     pub(crate) fn finish(&self, mut meta: Meta) -> Result<(), Problem> {
         meta.is_closed = true;
-        guarded(|| {
-            let database = self.database();
-            let Some(database) = &*database else {
-                return Ok(());
-            };
+        self.with(|database| {
             let transaction = begin(database, true)?;
             write_meta(&transaction, &meta)?;
             Ok(transaction.commit()?)
@@ -337,7 +402,7 @@ pub(crate) fn write_meta(transaction: &WriteTransaction, meta: &Meta) -> Result<
     Ok(())
 }
 
-fn load(database: &Database, is_lazy: bool) -> Result<State, Problem> {
+fn load(database: &Database, is_lazy: bool, known: Option<&Known>) -> Result<State, Problem> {
     let transaction = begin(database, true)?;
     let mut state = State::default();
     {
@@ -349,8 +414,13 @@ fn load(database: &Database, is_lazy: bool) -> Result<State, Problem> {
             None => drop(format.insert((), VERSION)?),
         }
         let meta = Meta::read(&transaction.open_table(META)?)?;
+        if known.is_some_and(|known| !meta.is_some_and(|meta| known.is_of(&meta))) {
+            return Err(Problem::damaged(
+                "it is another file than before, or an older copy",
+            ));
+        }
         let new = || Meta {
-            epoch: now(SystemTime::UNIX_EPOCH).as_micros() as u64,
+            epoch: since_1970().as_micros() as u64,
             is_closed: true,
             ..Meta::default()
         };
@@ -382,12 +452,6 @@ fn load(database: &Database, is_lazy: bool) -> Result<State, Problem> {
     write_meta(&transaction, &state.meta)?;
     transaction.commit()?;
     Ok(state)
-}
-
-/// The time since 1970.
-pub(crate) fn now(epoch: SystemTime) -> Duration {
-    let since = SystemTime::now().duration_since(epoch);
-    since.unwrap_or(Duration::ZERO)
 }
 
 /// What is stored of a record: its time, its topic, its block.

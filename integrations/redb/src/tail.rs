@@ -3,37 +3,34 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::vec;
 
-use fanfare_core::history::{HistoryError, TailItem};
+use fanfare_core::history::{retry_pause, HistoryError, TailItem};
 use fanfare_core::{EventId, Record};
 use futures_channel::oneshot;
 use futures_core::Stream;
 
 use crate::feed::{Feed, Found};
-use crate::reader::{Query, Stretch};
+use crate::queue::Queue;
+use crate::reader::{Follow, Query, Stretch};
 
 /// How many records are taken at once.
 const PAGE: usize = 256;
 
-/// The pauses between attempts to read a file that cannot be read: the first and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-
 /// Every record of a [`Redb`](crate::Redb) as it appears: from memory, unless it is far behind.
 pub struct Tail<'a> {
     feed: &'a Feed,
-    reader: &'a Sender<Query>,
+    queries: &'a Queue<Query>,
     key: u64,
     /// The last record that was handed out, or where it started.
     place: EventId,
     state: State,
     /// To be said next: where it starts, or that it goes on.
     news: Option<TailItem>,
-    /// The file cannot be read, which has been said; how long until it is tried again.
-    pause: Option<Duration>,
+    /// How often in a row the file could not be read; the first time that has been said.
+    failures: u32,
     page: vec::IntoIter<Record>,
 }
 
@@ -47,15 +44,15 @@ enum State {
 }
 
 impl<'a> Tail<'a> {
-    pub(crate) fn new(feed: &'a Feed, reader: &'a Sender<Query>, after: Option<EventId>) -> Self {
+    pub(crate) fn new(feed: &'a Feed, queries: &'a Queue<Query>, after: Option<EventId>) -> Self {
         Self {
             feed,
-            reader,
+            queries,
             key: feed.key(),
             place: after.unwrap_or(EventId::new(0, 0)),
             state: State::New(after),
             news: None,
-            pause: None,
+            failures: 0,
             page: Vec::new().into_iter(),
         }
     }
@@ -63,20 +60,21 @@ impl<'a> Tail<'a> {
     /// Asks for what follows the place; `is_new`: it has to be said where that is.
     fn read(&mut self, is_new: bool) {
         let (answer, answered) = oneshot::channel();
-        let query = Query::Stretch {
+        let pause = self.failures.checked_sub(1).map(retry_pause);
+        let query = Query::Stretch(Follow {
             after: self.place,
             limit: PAGE,
-            not_before: self.pause.map(|pause| Instant::now() + pause),
+            not_before: pause.map(|pause| Instant::now() + pause),
             answer,
-        };
-        self.state = match self.reader.send(query) {
+        });
+        self.state = match self.queries.push_always(query) {
             Ok(()) => State::Reading(answered, is_new),
             Err(_) => State::Ended,
         };
     }
 
     fn take(&mut self, stretch: Stretch, is_new: bool) {
-        let was_interrupted = self.pause.take().is_some();
+        let was_interrupted = std::mem::take(&mut self.failures) > 0;
         // A place that is not where it stood is behind a hole.
         self.news = if is_new || stretch.start != self.place {
             Some(TailItem::Start(stretch.start))
@@ -119,11 +117,9 @@ impl Stream for Tail<'_> {
                             this.state = State::Ended;
                         }
                         Ok(Err(error)) => {
-                            let was_said = this.pause.is_some();
-                            let longer = this.pause.map_or(PAUSES.0, |pause| pause * 2);
-                            this.pause = Some(longer.min(PAUSES.1));
+                            this.failures = this.failures.saturating_add(1);
                             this.read(is_new);
-                            if !was_said {
+                            if this.failures == 1 {
                                 return Poll::Ready(Some(TailItem::Interrupted(error)));
                             }
                         }

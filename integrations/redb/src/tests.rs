@@ -2,162 +2,68 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fanfare_core::history::{Append, History, HistoryError, Retention, TailItem};
+use fanfare_core::history::{
+    Append, BoxFuture, BoxStream, History, HistoryError, Page, Retention, TailItem,
+};
 use fanfare_core::{Event, EventId, LastEventId, Record, Topics};
-use futures_lite::future::block_on;
+use futures_lite::future::{block_on, poll_once};
 use futures_lite::StreamExt;
+use redb::ReadableTable;
 
+use crate::store::Opening;
 use crate::{Durability, OpenError, Redb};
+use disk::{Disk, Random};
 
-/// A disk in memory.
-#[derive(Clone, Debug, Default)]
-struct Disk {
-    file: Arc<Mutex<File>>,
-    is_full: Arc<AtomicBool>,
-}
-
-/// What a file holds, and what of it would outlive the power.
-#[derive(Debug, Default)]
-struct File {
-    now: Vec<u8>,
-    synced: Vec<u8>,
-    /// Since the last sync.
-    writes: Vec<Write>,
-}
-
-#[derive(Debug)]
-enum Write {
-    Length(usize),
-    Bytes(usize, Vec<u8>),
-}
-
-impl Write {
-    fn apply(&self, file: &mut Vec<u8>) {
-        match self {
-            Self::Length(length) => file.resize(*length, 0),
-            Self::Bytes(at, bytes) => {
-                file.resize(file.len().max(at + bytes.len()), 0);
-                file[*at..at + bytes.len()].copy_from_slice(bytes);
-            }
-        }
-    }
-}
-
-impl Disk {
-    fn file(&self) -> MutexGuard<'_, File> {
-        self.file.lock().expect("not poisoned")
-    }
-
-    fn change(&self, write: Write) -> io::Result<()> {
-        if self.is_full.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let mut file = self.file();
-        write.apply(&mut file.now);
-        file.writes.push(write);
-        Ok(())
-    }
-
-    /// The disk after a power failure: of what was not synced, each write is there, is torn, or is
-    /// not.
-    fn after_power_failure(&self, random: &mut Random) -> Self {
-        let file = self.file();
-        let mut left = file.synced.clone();
-        for write in &file.writes {
-            match (random.below(3), write) {
-                (0, _) => {}
-                (1, Write::Bytes(at, bytes)) => {
-                    let sectors = random.below(bytes.len() / 512 + 1);
-                    Write::Bytes(*at, bytes[..sectors * 512].to_vec()).apply(&mut left);
-                }
-                _ => write.apply(&mut left),
-            }
-        }
-        Self::of(left)
-    }
-
-    fn of(bytes: Vec<u8>) -> Self {
-        let disk = Self::default();
-        disk.file().synced.clone_from(&bytes);
-        disk.file().now = bytes;
-        disk
-    }
-
-    fn open(&self, durability: Durability) -> Result<Redb, OpenError> {
-        let disk = self.clone();
-        let open = move || redb::Builder::new().create_with_backend(disk.clone());
-        let retention = Retention::new().records(100_000);
-        let builder = Redb::builder("a disk in memory").retention(retention);
-        builder.durability(durability).open_with(Box::new(open))
-    }
-}
-
-impl redb::StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.file().now.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let at = usize::try_from(offset).expect("fits");
-        let file = self.file();
-        let bytes = file.now.get(at..at + out.len());
-        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Write::Length(usize::try_from(len).expect("fits")))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if self.is_full.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let mut file = self.file();
-        let File { synced, writes, .. } = &mut *file;
-        for write in writes.drain(..) {
-            write.apply(synced);
-        }
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let at = usize::try_from(offset).expect("fits");
-        self.change(Write::Bytes(at, data.to_vec()))
-    }
-}
-
-/// Tries again and again until there is something, for as long as even a busy machine takes.
-#[track_caller]
-fn in_time<T>(what: &str, mut attempt: impl FnMut(u32) -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(60);
-    let tries = (0..).take_while(|_| Instant::now() < until);
-    let mut tries = tries.filter_map(|n| attempt(n));
-    tries
-        .next()
-        .unwrap_or_else(|| panic!("waited in vain for {what}"))
-}
-
-/// The same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit.max(1) as u64) as usize
-    }
-}
+mod disk;
 
 fn event(text: impl Into<String>) -> Append {
-    Append::new("a".into(), &Event::data(text.into()))
+    event_of("a", text)
+}
+
+fn event_of(topic: &'static str, text: impl Into<String>) -> Append {
+    Append::new(topic.into(), &Event::data(text.into()))
+}
+
+/// Appends so many at once.
+fn append_together(history: &Redb, topic: &'static str, count: usize) -> Vec<EventId> {
+    let append = |n: usize| history.append(event_of(topic, n.to_string()));
+    let mut appending: Vec<BoxFuture<'_, _>> = (0..count).map(append).collect();
+    let first = |append: &mut BoxFuture<'_, _>| block_on(poll_once(append));
+    let answered: Vec<_> = appending.iter_mut().map(first).collect();
+    let stored = appending.into_iter().zip(answered);
+    stored
+        .map(|(append, answered)| answered.unwrap_or_else(|| block_on(append)))
+        .collect::<Result<_, _>>()
+        .expect("stored")
+}
+
+/// What is found in the end.
+#[track_caller]
+fn in_the_end<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited for {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[track_caller]
+fn next_of(tail: &mut BoxStream<'_, TailItem>) -> TailItem {
+    let item = in_the_end("the tail", || block_on(poll_once(tail.next())));
+    item.expect("goes on")
+}
+
+fn page(history: &Redb, topics: &'static str, after: &LastEventId) -> Result<Page, HistoryError> {
+    block_on(history.replay(&Topics::from(topics), after, 1_000))
 }
 
 fn all(history: &Redb) -> BTreeMap<EventId, String> {
@@ -218,6 +124,24 @@ fn the_power_may_fail_at_any_time() {
 }
 
 #[test]
+fn no_place_is_given_twice_however_many_were_given_before_the_power_failed() {
+    for durability in [
+        Durability::EveryPublish,
+        Durability::Interval(Duration::from_millis(5)),
+    ] {
+        let disk = Disk::default();
+        let history = disk.open(durability).expect("opens");
+        let given: Vec<_> = (0..7)
+            .flat_map(|_| append_together(&history, "a", 10_000))
+            .collect();
+        let failed = disk.after_power_failure(&mut Random(7));
+        let history = failed.open(durability).expect("opens");
+        let next = block_on(history.append(event("x"))).expect("stored");
+        assert!(Some(&next) > given.last(), "{next} is new");
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_and_recovers() {
     for durability in [
         Durability::EveryPublish,
@@ -239,10 +163,10 @@ fn a_full_disk_refuses_and_recovers() {
         }
         disk.is_full.store(true, Ordering::SeqCst);
         // With a sync at intervals, some fit into memory before anybody notices.
-        let error = in_time("an error", |n| store(format!("full {n}")).err());
+        let error = in_the_end("an error", || store("full".to_owned()).err());
         assert!(error.is_retryable(), "{error}");
         disk.is_full.store(false, Ordering::SeqCst);
-        let again = in_time("the recovery", |n| store(format!("after {n}")).ok());
+        let again = in_the_end("the recovery", || store("after".to_owned()).ok());
         let found = all(&history);
         assert!(found.contains_key(&again));
         if durability == Durability::EveryPublish {
@@ -273,7 +197,7 @@ fn a_tail_outlives_a_full_disk() {
         stored.extend(block_on(history.append(event(n.to_string()))));
         disk.is_full.store(false, Ordering::SeqCst);
     }
-    let last = in_time("the recovery", |_| {
+    let last = in_the_end("the recovery", || {
         block_on(history.append(event("last"))).ok()
     });
     stored.push(last);
@@ -340,9 +264,246 @@ fn topics_are_limited_and_forgotten_when_they_are_old() {
     append("a").expect("stored");
     append("b").expect("stored");
     // As soon as one of them is old; before, there are too many.
-    in_time("a topic to be forgotten", |_| match append("c") {
+    in_the_end("a topic to be forgotten", || match append("c") {
         Ok(id) => Some(id),
         Err(HistoryError::TooManyTopics { limit: 2 }) => None,
         Err(error) => panic!("{error}"),
     });
+}
+
+/// While a file could not be used, somebody has put another in its place.
+#[test]
+fn another_file_is_not_taken_for_the_one_that_failed() {
+    let other = Disk::default();
+    let history = other.open(Durability::EveryPublish).expect("opens");
+    append_together(&history, "a", 20);
+    drop(history);
+
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    append_together(&history, "a", 10);
+    let older = disk.content();
+    for foreign in [Vec::new(), other.content(), older] {
+        let stored = append_together(&history, "a", 10);
+        disk.is_full.store(true, Ordering::SeqCst);
+        block_on(history.append(event("full"))).expect_err("there is no room");
+        let whole = disk.content();
+        disk.replace(foreign);
+        disk.is_full.store(false, Ordering::SeqCst);
+        for _ in 0..3 {
+            let refused = block_on(history.append(event("x"))).expect_err("it is another");
+            assert!(!refused.is_retryable(), "{refused}");
+        }
+        disk.replace(whole);
+        let next = block_on(history.append(event("next"))).expect("it is back");
+        assert!(Some(&next) > stored.last(), "{next} is new");
+        let found = all(&history);
+        assert!(stored.iter().all(|id| found.contains_key(id)));
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_is_not_made_anew_when_it_is_opened_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("history.redb");
+    let open = crate::builder::opener(file.clone(), 1 << 20);
+    open(Opening::Again).expect_err("there is none");
+    assert!(!file.exists());
+    fs::write(&file, "").expect("written");
+    open(Opening::Again).expect_err("it is empty");
+    drop(open(Opening::First).expect("it is made"));
+    open(Opening::Again).expect("it is there");
+}
+
+#[test]
+fn a_read_that_fails_stops_neither_reading_nor_publishing() {
+    let disk = Disk::uncached();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    for n in 0..20 {
+        append_together(&history, "a", 100);
+        disk.is_unreadable.store(true, Ordering::SeqCst);
+        let failed = page(&history, "a", &LastEventId::none()).expect_err("it cannot be read");
+        assert!(failed.is_retryable(), "{failed}");
+        disk.is_unreadable.store(false, Ordering::SeqCst);
+        if n % 2 == 0 {
+            block_on(history.append(event("x"))).expect("there is nothing wrong any more");
+        } else {
+            in_the_end("a page", || page(&history, "a", &LastEventId::none()).ok());
+        }
+    }
+}
+
+#[test]
+fn a_tail_says_that_the_disk_refuses_and_that_it_takes_again() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let mut tail = history.tail(None);
+    assert!(matches!(next_of(&mut tail), TailItem::Start(_)));
+    for _ in 0..3 {
+        disk.is_full.store(true, Ordering::SeqCst);
+        block_on(history.append(event("x"))).expect_err("there is no room");
+        let item = next_of(&mut tail);
+        assert!(matches!(item, TailItem::Interrupted(_)), "{item:?}");
+        disk.is_full.store(false, Ordering::SeqCst);
+        // Without anybody's doing.
+        let item = next_of(&mut tail);
+        assert!(matches!(item, TailItem::Resumed), "{item:?}");
+        let id = block_on(history.append(event("x"))).expect("there is room");
+        let item = next_of(&mut tail);
+        assert!(
+            matches!(&item, TailItem::Record(record) if record.id() == id),
+            "{item:?}"
+        );
+    }
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let fill = |text: &str| {
+        disk.is_held.store(true, Ordering::SeqCst);
+        let mut waiting = Vec::new();
+        let refused = (0..100_000).find_map(|_| {
+            let mut append = history.append(event(text));
+            let answered = block_on(poll_once(&mut append));
+            if answered.is_none() {
+                waiting.push(append);
+            }
+            answered
+        });
+        disk.is_held.store(false, Ordering::SeqCst);
+        assert!(
+            matches!(refused, Some(Err(HistoryError::Unavailable(_)))),
+            "{refused:?}"
+        );
+        let count = waiting.len();
+        for append in waiting {
+            block_on(append).expect("what waited is stored");
+        }
+        count
+    };
+    // Besides what the thread has taken already.
+    assert!(fill("x") >= 65_536);
+    let large = fill(&"x".repeat(1 << 20));
+    assert!((63..90).contains(&large), "{large} of a mebibyte");
+}
+
+#[test]
+fn a_topic_over_a_lowered_limit_is_trimmed_though_nobody_publishes_to_it() {
+    let disk = Disk::default();
+    let many = Retention::new().records(100_000);
+    let history = disk.open_retaining(many, Durability::EveryPublish);
+    let history = history.expect("opens");
+    let (old, other) = (
+        append_together(&history, "a", 9_000),
+        append_together(&history, "b", 500),
+    );
+    drop(history);
+    let few = Retention::new().records(10);
+    let history = disk.open_retaining(few, Durability::EveryPublish);
+    let history = history.expect("opens");
+    in_the_end("ten of each", || (all(&history).len() == 20).then_some(()));
+    let left: Vec<_> = all(&history).into_keys().collect();
+    assert_eq!(left, [&old[8_990..], &other[490..]].concat());
+    let page = page(&history, "a", &old[0].into()).expect("read");
+    assert_eq!(page.gap.expect("it was evicted").to, old[8_989]);
+}
+
+#[test]
+fn what_is_old_goes_though_the_clock_was_ahead() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(Redb::open(directory.path()).expect("opens"));
+    {
+        // As if it had been open while the clock was a year ahead.
+        let database = redb::Database::open(directory.path().join("history.redb"));
+        let transaction = database.expect("opens").begin_write().expect("begins");
+        {
+            let mut meta = transaction.open_table(crate::store::META).expect("opens");
+            let mut row = meta.get(()).expect("read").expect("there").value();
+            row[10] = 4_000_000_000_000;
+            meta.insert((), row).expect("written");
+        }
+        transaction.commit().expect("committed");
+    }
+    let retention = Retention::new().age(Duration::from_millis(100));
+    let builder = Redb::builder(directory.path()).retention(retention);
+    let history = builder.open().expect("opens");
+    block_on(history.append(event("x"))).expect("stored");
+    in_the_end("its end", || all(&history).is_empty().then_some(()));
+}
+
+/// A waker that does what a test wishes, once.
+struct Once(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Once {
+    fn waker(call: impl FnOnce() + Send + 'static) -> Waker {
+        Waker::from(Arc::new(Self(Mutex::new(Some(Box::new(call))))))
+    }
+}
+
+impl Wake for Once {
+    fn wake(self: Arc<Self>) {
+        let call = self.0.lock().expect("not poisoned").take();
+        if let Some(call) = call {
+            call();
+        }
+    }
+}
+
+#[test]
+fn a_waker_that_panics_harms_nobody_else() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let mut tails: Vec<_> = (0..10).map(|_| history.tail(None)).collect();
+    for tail in &mut tails {
+        assert!(matches!(next_of(tail), TailItem::Start(_)));
+        let waker = Once::waker(|| panic!("of a tail"));
+        let polled = tail.as_mut().poll_next(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    let mut other = history.tail(None);
+    assert!(matches!(next_of(&mut other), TailItem::Start(_)));
+    let panics = || Once::waker(|| panic!("of who asked"));
+    disk.is_held.store(true, Ordering::SeqCst);
+    let mut append = history.append(event("x"));
+    let waker = panics();
+    let polled = append.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    disk.is_held.store(false, Ordering::SeqCst);
+    let id = block_on(append).expect("it is stored");
+    assert!(matches!(next_of(&mut other), TailItem::Record(record) if record.id() == id));
+    for n in 0..20 {
+        let (topics, none) = (Topics::all(), LastEventId::none());
+        let mut replay = history.replay(&topics, &none, 10);
+        let waker = panics();
+        let _ = replay.as_mut().poll(&mut Context::from_waker(&waker));
+        let page = block_on(history.replay(&topics, &none, 100)).expect("it reads on");
+        assert_eq!(page.records.len(), n + 1);
+        block_on(history.append(event("x"))).expect("it stores on");
+    }
+}
+
+/// As when a task has nothing left but its waker.
+#[test]
+fn a_waker_may_drop_the_history_that_calls_it() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let task: BoxFuture<'static, _> = Box::pin(async move { history.append(event("x")).await });
+    let task = Arc::new(Mutex::new(Some(task)));
+    let (ended, end) = std::sync::mpsc::channel();
+    let of_waker = Arc::clone(&task);
+    let waker = Once::waker(move || {
+        let task = of_waker.lock().expect("not poisoned").take();
+        drop(task);
+        let _ = ended.send(());
+    });
+    disk.is_held.store(true, Ordering::SeqCst);
+    if let Some(task) = &mut *task.lock().expect("not poisoned") {
+        let polled = task.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    disk.is_held.store(false, Ordering::SeqCst);
+    let ended = end.recv_timeout(Duration::from_secs(20));
+    ended.expect("it does not wait for itself");
 }

@@ -1,7 +1,7 @@
 //! Checks of what an append promises: an id, an order, the bytes.
 
 use std::collections::BTreeMap;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::probe::{
@@ -117,19 +117,28 @@ pub(super) fn dropped_appends_happen_once_or_not<F: Fixture>(
     fixture: &F,
 ) -> Result<Outcome, Failure> {
     let history = fixture.open(Retention::new().records(10_000).bytes(16 << 20));
-    let mut answered = Vec::new();
+    let (mut ready, mut answered) = (Vec::new(), Vec::new());
     let nobody = nobody();
     for n in 0..500 {
         let mut future = history.append(event_of("a", n));
         let mut cx = Context::from_waker(&nobody);
         // After no poll, after one, after two, and never.
-        let is_ready = (0..n % 3).any(|_| future.as_mut().poll(&mut cx).is_ready());
+        let id = (0..n % 3).find_map(|_| match future.as_mut().poll(&mut cx) {
+            Poll::Ready(id) => Some(id),
+            Poll::Pending => None,
+        });
         drop(future);
-        if is_ready || n % 7 == 0 {
+        if id.is_some() || n % 7 == 0 {
             answered.extend(append_many(&history, "b", n..n + 1)?);
         }
+        ready.extend(id.transpose()?);
     }
     let records = read_whole(&history, &Topics::from("a"), &LastEventId::none())?;
+    let stored = ids(&records);
+    let missing = ready.iter().find(|id| !stored.contains(id));
+    ensure(missing.is_none(), || {
+        format!("an append was answered with {missing:?}, which is not there")
+    })?;
     let mut texts: Vec<_> = records.iter().filter_map(Record::message).collect();
     texts.sort_by(|one, other| one.data.cmp(&other.data));
     let twice = texts.windows(2).find(|pair| pair[0].data == pair[1].data);
