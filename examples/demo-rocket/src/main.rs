@@ -357,7 +357,7 @@ impl<'r> FromRequest<'r> for Query<'r> {
 /// How much of a body Rocket looks at before anybody else does, for a form that names its method.
 const PEEKED: usize = "_method=delete".len();
 
-/// A body, refused in the demo's words.
+/// A body from who may do what needs the token, refused in the demo's words.
 struct Body(Vec<u8>);
 
 #[async_trait]
@@ -405,6 +405,10 @@ impl<'r> Responder<'r, 'static> for Answer {
         response.status(Status::new(self.0.status));
         for (name, value) in self.0.headers {
             response.raw_header(name, value);
+        // First: of who may not, nothing is read.
+        if let Err(reply) = demo.check_token(&credentials(request)) {
+            return refuse(reply);
+        }
         }
         response.ok()
     }
