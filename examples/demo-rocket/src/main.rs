@@ -14,7 +14,7 @@ use fanfare::tickets::take_from_target;
 #[cfg(feature = "tls")]
 use rocket::config::TlsConfig;
 use rocket::data::{self, Data, FromData, ToByteUnit};
-use rocket::fairing::AdHoc;
+use rocket::fairing::{AdHoc, Fairing, Info, Kind};
 use rocket::figment::Figment;
 use rocket::form::Form;
 use rocket::http::uri::Origin;
@@ -209,8 +209,8 @@ async fn all_events(
     shown: Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events("all", last, client.ip(), shown.0);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events("all", last, client.ip(), shown.0);
+    Ok(Sse::new(stream.await?))
 }
 
 #[get("/events/<_>")]
@@ -222,8 +222,8 @@ async fn events(
     last: LastEventId,
 ) -> Result<Sse, Answer> {
     let Segment(topics) = topics?;
-    let subscribe = demo.events(&topics, last, client.ip(), shown.0);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events(&topics, last, client.ip(), shown.0);
+    Ok(Sse::new(stream.await?))
 }
 
 #[post("/publish/<_>", data = "<body>")]
@@ -405,6 +405,10 @@ impl<'r> FromData<'r> for Body {
         let Some(demo) = request.rocket().state::<Demo>() else {
             return refuse(Reply::unreadable_body());
         };
+        // First: of who may not, nothing is read.
+        if let Err(reply) = demo.check_token(&credentials(request)) {
+            return refuse(reply);
+        }
         let length = request.headers().get_one("Content-Length");
         if let Err(reply) = demo_shared::check_length(length.and_then(|n| n.parse().ok())) {
             return refuse(reply);
@@ -441,10 +445,6 @@ impl<'r> Responder<'r, 'static> for Answer {
         response.status(Status::new(self.0.status));
         for (name, value) in self.0.headers {
             response.raw_header(name, value);
-        // First: of who may not, nothing is read.
-        if let Err(reply) = demo.check_token(&credentials(request)) {
-            return refuse(reply);
-        }
         }
         response.ok()
     }
