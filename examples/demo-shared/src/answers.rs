@@ -21,6 +21,7 @@ use serde_json::{json, Map, Value};
 
 use crate::access::{Access, Credentials};
 use crate::names::Names;
+use crate::prometheus::Prometheus;
 use crate::query::Query;
 use crate::{echo, Flags, Reply};
 
@@ -79,7 +80,7 @@ impl Demo {
 
     fn with_access(hub: Broadcaster, access: Access, body_timeout: Duration) -> io::Result<Self> {
         Ok(Self {
-            prometheus: Arc::new(Prometheus::install(&hub)?),
+            prometheus: Prometheus::install(&hub)?,
             hub,
             access,
             body_timeout,
