@@ -133,7 +133,8 @@ impl Demo {
         self.access.issue(&key(client), topics)
     }
 
-    /// `GET /events/{topics}`: a stream for one client address.
+    /// `GET /events/{topics}`: a stream for one client address, or what the broadcaster answers where
+    /// there is no place for one more.
     ///
     /// # Errors
     ///
@@ -147,7 +148,6 @@ impl Demo {
         credentials: Credentials,
     ) -> Result<Answer, Reply> {
         let topics = parse_topics(topics)?;
-        let client = client.to_string();
         let grant = self.access.check(&credentials, &topics).await?;
         let mut subscribe = self.hub.subscribe(topics).after(last).key(key(client));
         if let Some(grant) = grant {
@@ -197,8 +197,8 @@ impl Demo {
             let words = "an event called `gap` is the server's own: give it another name";
             return Err(NotPublished::Words(words.to_owned()));
         }
-        let event = Event::data(data).name(name);
         self.names.announce(&self.hub, name.as_str()).await?;
+        let event = Event::data(data).name(name);
         Ok(self.hub.publish(topic, event).await?)
     }
 
@@ -394,7 +394,6 @@ async fn wait_for_news(mut subscriber: fanfare::Subscriber) {
     }
 }
 
-fn parse_topics(text: &str) -> Result<Topics, Reply> {
 /// What a client's streams are known by. One of IPv4 has an address of IPv6's where the listener takes
 /// both; it is the same client.
 fn key(client: IpAddr) -> String {
@@ -411,6 +410,7 @@ fn admitted(opened: Result<impl Into<Answer>, Refused>) -> Result<Answer, Reply>
     }
 }
 
+fn parse_topics(text: &str) -> Result<Topics, Reply> {
     text.parse().map_err(|error| Reply::error(400, error))
 }
 
