@@ -56,7 +56,8 @@ struct Process {
 }
 
 impl Demo {
-    /// Starts the demo of a framework on a free port of 127.0.0.1 and waits until it listens.
+    /// Starts the demo of a framework on a free port, of 127.0.0.1 if the flags name no other host, and
+    /// waits until it listens.
     ///
     /// # Panics
     ///
@@ -354,8 +355,11 @@ impl Process {
         if let RequestLog::On = log {
             command.env("DEMO_LOG_REQUESTS", "1");
         }
+        let is_told = flags.iter().any(|flag| flag == "--host");
+        let host = (!is_told).then_some(["--host", "127.0.0.1"]);
         let mut child = command
-            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(host.into_iter().flatten())
+            .args(["--port", &port.to_string()])
             .args(flags)
             // glibc has memory for each thread, so what a crowd leaves would depend on who served it.
             .env("MALLOC_ARENA_MAX", "1")
