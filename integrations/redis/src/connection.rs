@@ -172,7 +172,8 @@ impl Connector {
         if is("loading", "1") {
             return Err(Fault::new(Kind::Refused, "the server is loading its data"));
         }
-        if is("role", "slave") {
+        // That of a cluster says which node is the master, when it is asked for the log.
+        if is("role", "slave") && !is("cluster_enabled", "1") {
             return Err(Fault::new(Kind::Refused, "the server is a replica"));
         }
         let run_id = field("run_id").ok_or_else(|| Fault::unexpected("run_id"))?;
@@ -208,33 +209,21 @@ impl Connector {
             return;
         };
         let info = self.client.get_connection_info().clone();
-        let address = match info.addr().clone() {
-            ConnectionAddr::TcpTls {
-                insecure,
-                tls_params,
-                host: named,
-                ..
-            } => ConnectionAddr::TcpTls {
-                // A node that does not know its own name leaves it out.
-                host: if host.is_empty() {
-                    named
-                } else {
-                    host.to_owned()
-                },
-                port,
-                insecure,
-                tls_params,
-            },
-            ConnectionAddr::Tcp(named, _) => {
-                let host = if host.is_empty() {
-                    named
-                } else {
-                    host.to_owned()
-                };
-                ConnectionAddr::Tcp(host, port)
-            }
-            _ => return,
+        let mut address = info.addr().clone();
+        let (ConnectionAddr::Tcp(named, at)
+        | ConnectionAddr::TcpTls {
+            host: named,
+            port: at,
+            ..
+        }) = &mut address
+        else {
+            return;
         };
+        // A node that does not know its own name leaves it out.
+        if !host.is_empty() {
+            host.clone_into(named);
+        }
+        *at = port;
         let client = info
             .set_addr(address)
             .into_connection_info()
