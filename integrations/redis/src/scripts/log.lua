@@ -16,11 +16,11 @@ if mode == 'page' then
   start = is_known and after or life
 elseif after == '' then
   start = last
-elseif is_known then
-  start = later(later(after, lost), base)
-  if mode == 'tail' then start = later(start, gone) end
 else
-  start = later(later(gone, lost), base)
+  start = later(lost, base)
+  if is_known then start = later(start, after) end
+  -- Retention evicts amid an entry too; who goes on, does so where an entry begins.
+  if mode == 'tail' then start = later(start, gone) end
 end
 
 local too_old = ''
