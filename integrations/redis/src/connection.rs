@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fanfare_core::history::Retention;
 use fanfare_core::EventId;
-use redis::{Client, Cmd, Connection, ConnectionAddr, ConnectionLike, IntoConnectionInfo, Value};
+use redis::{Client, Cmd, Connection, ConnectionAddr, IntoConnectionInfo, Value};
 
 use crate::fault::{Fault, Kind};
 
@@ -200,6 +200,8 @@ impl Connector {
             is_lossless,
             hashes,
             used: Instant::now(),
+            owed: 0,
+            leaves: None,
         })
     }
 
@@ -240,6 +242,10 @@ struct Open {
     hashes: Vec<String>,
     /// When it last had an answer.
     used: Instant,
+    /// How many answers are still to come.
+    owed: usize,
+    /// Why it is to be let go of when they have come.
+    leaves: Option<Fault>,
 }
 
 /// One thread's connection, while there is one.
@@ -268,7 +274,12 @@ impl<'a> Link<'a> {
         self.open.is_some()
     }
 
-    /// Whether there is no connection because none could be made.
+    /// Whether it is let go of as soon as it owes no more answers: nothing more is to be sent on it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.leaves.is_some())
+    }
+
+    /// Whether there is no connection because none could be made, or none that answers.
     pub(crate) fn has_failed(&self) -> bool {
         self.open.is_none() && self.failed.is_some()
     }
@@ -309,7 +320,8 @@ impl<'a> Link<'a> {
         let broken = self.connector.broken.load(Ordering::Relaxed);
         let is_doubtful = broken != self.broken;
         if let Some(open) = &mut self.open {
-            if is_doubtful || open.used.elapsed() > QUIET {
+            // It is not asked while it owes answers: the next to come is another's.
+            if open.owed == 0 && (is_doubtful || open.used.elapsed() > QUIET) {
                 self.broken = broken;
                 let answer: redis::RedisResult<String> =
                     redis::cmd("PING").query(&mut open.connection);
@@ -322,8 +334,8 @@ impl<'a> Link<'a> {
         self.open()
     }
 
-    /// The first attempt after a failure is made at once, and the next with growing pauses, each
-    /// shortened by chance, so that not all processes come at the same moment.
+    /// The next attempt is made after a pause. Pauses grow, and each is shortened by chance, so that not
+    /// all processes come at the same moment.
     fn fail(&mut self, fault: Fault) {
         self.open = None;
         let longest = PAUSES
@@ -335,19 +347,46 @@ impl<'a> Link<'a> {
         self.failed = Some((fault, Instant::now() + pause));
     }
 
-    /// Lets go of the connection, if the fault says so.
+    /// Lets go of the connection. The first attempt since the server last answered is made at once, as
+    /// most connections that break have been idle, or lead elsewhere; the next after a pause.
+    fn lose(&mut self, fault: Fault) {
+        if self.tries == 0 {
+            self.tries = 1;
+            self.open = None;
+        } else {
+            self.fail(fault);
+        }
+    }
+
+    /// Lets go of the connection, if the fault says so: when what it owes has come, unless it broke.
     fn judge(&mut self, fault: &Fault) {
         match fault.kind {
             Kind::Broken => {
-                self.open = None;
+                self.lose(fault.clone());
                 self.broken = self.connector.broken.fetch_add(1, Ordering::Relaxed) + 1;
             }
             Kind::Elsewhere => {
                 self.connector.follow(fault);
-                self.open = None;
+                self.leave(fault);
             }
-            Kind::Refused if fault.is_of_replica() => self.fail(fault.clone()),
+            Kind::Refused if fault.is_of_replica() => self.leave(fault),
             Kind::Refused | Kind::Failed => {}
+        }
+    }
+
+    fn leave(&mut self, fault: &Fault) {
+        if let Some(open) = &mut self.open {
+            open.leaves.get_or_insert_with(|| fault.clone());
+        }
+    }
+
+    /// Lets go of the connection, if it was to be and owes nothing any more.
+    fn settle(&mut self) {
+        let leaves = self.open.as_mut().filter(|open| open.owed == 0);
+        match leaves.and_then(|open| open.leaves.take()) {
+            Some(fault) if fault.kind == Kind::Elsewhere => self.lose(fault),
+            Some(fault) => self.fail(fault),
+            None => {}
         }
     }
 
@@ -380,7 +419,13 @@ impl<'a> Link<'a> {
         let sent = open
             .connection
             .send_packed_command(&command.get_packed_command());
-        sent.map_err(|error| self.take(error.into()))
+        match sent {
+            Ok(()) => {
+                open.owed += 1;
+                Ok(())
+            }
+            Err(error) => Err(self.take(error.into())),
+        }
     }
 
     pub(crate) fn receive(&mut self) -> Result<Value, Fault> {
@@ -389,7 +434,8 @@ impl<'a> Link<'a> {
             .connection
             .recv_response()
             .and_then(Value::extract_error);
-        match value {
+        open.owed = open.owed.saturating_sub(1);
+        let answer = match value {
             Ok(value) => {
                 open.used = Instant::now();
                 self.tries = 0;
@@ -397,7 +443,9 @@ impl<'a> Link<'a> {
                 Ok(value)
             }
             Err(error) => Err(self.take(error.into())),
-        }
+        };
+        self.settle();
+        answer
     }
 
     fn take(&mut self, fault: Fault) -> Fault {
@@ -415,12 +463,6 @@ impl<'a> Link<'a> {
         let open = self.open.as_mut().ok_or_else(not_open)?;
         let set = open.connection.set_read_timeout(Some(time));
         set.map_err(|error| self.take(error.into()))
-    }
-
-    pub(crate) fn is_alive(&self) -> bool {
-        self.open
-            .as_ref()
-            .is_some_and(|open| open.connection.is_open())
     }
 }
 

@@ -258,8 +258,9 @@ impl Feeder {
             let followed = self.follow(&mut link, &mut place, &mut names);
             if let Err(fault) = followed {
                 let was_open = link.is_open();
-                // An answer that the server had no time for is no absence yet if asking again helps.
-                if fault.kind != Kind::Elsewhere {
+                // That a server knows better, or has forgotten our scripts, is no absence, if the next
+                // connection helps.
+                if fault.kind != Kind::Elsewhere || link.has_failed() {
                     self.feed.set_away(Some(fault));
                 }
                 let pause = link.pause();

@@ -3,6 +3,8 @@
 // Each test uses some of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod way;
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
