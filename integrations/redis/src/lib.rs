@@ -177,17 +177,21 @@ impl RedisHistory {
         Ok(history)
     }
 
-    /// Starts the thread that reads for the tails, if it does not run. If the system refuses it, the
-    /// next tail tries again.
-    fn feed(&self) {
+    /// Starts the thread that reads for the tails, if it does not run, and says whether one does or need
+    /// not. If the system refuses it, the next tail tries again.
+    fn feed(&self) -> bool {
         let mut is_fed = self.is_fed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*is_fed && !self.appends.is_closed() {
+        if self.appends.is_closed() {
+            return true;
+        }
+        if !*is_fed {
             let feeder = Feeder {
                 connector: Arc::clone(&self.connector),
                 feed: Arc::clone(&self.feed),
             };
             *is_fed = spawn("fanfare-redis-t", || feeder.run()).is_ok();
         }
+        *is_fed
     }
 }
 
@@ -246,7 +250,8 @@ impl History for RedisHistory {
     }
 
     fn tail(&self, after: Option<EventId>) -> BoxStream<'_, TailItem> {
-        self.feed();
-        Box::pin(Tail::new(&self.feed, &self.queries, after))
+        let tail = Tail::new(&self.feed, &self.queries, after);
+        // One that nobody reads for ends at once: whoever wants it opens it again.
+        Box::pin(if self.feed() { tail } else { tail.ended() })
     }
 }
