@@ -27,6 +27,9 @@ const SCAN: usize = 4_096;
 /// How many records a tail reads at once.
 const STRETCH: usize = 256;
 
+/// How many names are kept at hand.
+const NAMES: usize = 8_192;
+
 /// How many topics one call reads: the server does nothing else meanwhile.
 const TOPICS_AT_ONCE: usize = 256;
 
@@ -426,7 +429,7 @@ impl Log {
     }
 }
 
-/// The topics of records, each checked once.
+/// The topics of records, each checked once while it is at hand.
 #[derive(Default)]
 pub(crate) struct Names {
     known: HashMap<Vec<u8>, Topic>,
@@ -440,6 +443,9 @@ impl Names {
         let text = std::str::from_utf8(name).ok();
         let topic = text.and_then(|text| Topic::new(text).ok());
         let topic = topic.ok_or_else(|| Fault::unexpected("topic"))?;
+        if self.known.len() >= NAMES {
+            self.known.clear();
+        }
         self.known.insert(name.to_vec(), topic.clone());
         Ok(topic)
     }
@@ -489,5 +495,20 @@ impl Found {
             read = self.records.last().map_or(start, Record::id);
         }
         Page::new(gap, self.records, read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kept_at_hand_up_to_a_number() {
+        let mut names = Names::default();
+        for n in 0..3 * NAMES {
+            let topic = names.topic(format!("t.{n}").as_bytes()).expect("a topic");
+            assert_eq!(topic.as_str(), format!("t.{n}"));
+            assert!(names.known.len() <= NAMES);
+        }
     }
 }
