@@ -19,8 +19,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const QUIET: Duration = Duration::from_secs(5);
 
 macro_rules! script {
-    ($own:literal) => {
+    ($first:literal, $own:literal) => {
         concat!(
+            $first,
             include_str!("scripts/open.lua"),
             include_str!("scripts/sort.lua"),
             include_str!($own)
@@ -29,9 +30,9 @@ macro_rules! script {
 }
 
 const SCRIPTS: [&str; 3] = [
-    script!("scripts/append.lua"),
-    script!("scripts/log.lua"),
-    script!("scripts/topics.lua"),
+    script!("local IS_READER = false\n", "scripts/append.lua"),
+    script!("local IS_READER = true\n", "scripts/log.lua"),
+    script!("local IS_READER = true\n", "scripts/topics.lua"),
 ];
 
 #[derive(Clone, Copy, Debug)]

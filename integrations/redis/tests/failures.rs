@@ -241,6 +241,31 @@ fn a_full_server_refuses_and_stores_nothing() {
 }
 
 #[test]
+fn a_full_server_that_restarts_is_read() {
+    let mut server = Server::start_with(&["--save", "", "--appendonly", "yes"]);
+    let history = history_at(&server, "s");
+    let first = append_surely(&history, "a", "1");
+    let second = append_surely(&history, "a", "2");
+    server.kill();
+    server.run_with(&["--maxmemory", "1"]);
+    for topics in ["a", "*", "all"] {
+        assert_eq!(
+            read(&history, topics, LastEventId::none()).1,
+            [first, second]
+        );
+    }
+    let tail = Followed::open(&history, Some(first));
+    assert!(
+        tail.start() >= second,
+        "it is not known to have lost nothing"
+    );
+    // It may have been sent on a connection that nobody knew to be gone.
+    let _ = append(&history, "a", 3);
+    let stored = append(&history, "a", 4);
+    assert!(is_unavailable(&stored), "{stored:?}");
+}
+
+#[test]
 fn who_may_not_is_told_that_it_fails() {
     let mut server = Server::start_with(&["--save", "", "--requirepass", "secret"]);
     for (login, expect) in [

@@ -98,6 +98,13 @@ impl Server {
         }
     }
 
+    /// Runs it as before, and with more options.
+    pub fn run_with(&mut self, options: &[&str]) {
+        let options = options.iter().copied().map(str::to_owned);
+        self.arguments.extend(options);
+        self.run();
+    }
+
     /// Runs it, on the same port and data as before.
     pub fn run(&mut self) {
         let until = Instant::now() + DEADLINE;
