@@ -28,7 +28,7 @@ const EVERYTHING: [&str; 6] = [
 ];
 
 /// What a user of an access control list needs, besides its keys: as on the front page.
-const RIGHTS: [&str; 12] = [
+const RIGHTS: [&str; 13] = [
     "-@all",
     "+@connection",
     "+@stream",
@@ -41,6 +41,7 @@ const RIGHTS: [&str; 12] = [
     "+unlink",
     "+exists",
     "+pexpire",
+    "+persist",
 ];
 
 const BRIEFLY: Duration = Duration::from_millis(300);
@@ -263,6 +264,24 @@ fn a_full_server_that_restarts_is_read() {
     let _ = append(&history, "a", 3);
     let stored = append(&history, "a", 4);
     assert!(is_unavailable(&stored), "{stored:?}");
+}
+
+#[test]
+fn a_topic_outlives_an_age_limit_that_is_lifted() {
+    let server = Server::start();
+    let build = |retention: Retention| {
+        let builder = builder_at(&server, "s").retention(retention);
+        builder.build().expect("builds")
+    };
+    let time_left = || server.command_of(&["PTTL", "{s}:t:a"]);
+    let limited = build(Retention::new().age(Duration::from_secs(3_600)));
+    let first = append(&limited, "a", 1).expect("stored");
+    read(&limited, "a", before(first));
+    assert!(matches!(time_left(), redis::Value::Int(1..)));
+    let unlimited = build(Retention::new());
+    append(&unlimited, "a", 2).expect("stored");
+    read(&unlimited, "a", before(first));
+    assert_eq!(time_left(), redis::Value::Int(-1), "it has no end");
 }
 
 #[test]

@@ -88,6 +88,9 @@ local function trim(topic)
     end
     -- With a quarter of slack: who reads looks at the age itself.
     redis.call('PEXPIRE', key, math.ceil(max_age * 1.25))
+  else
+    -- There may have been a limit.
+    redis.call('PERSIST', key)
   end
   local is_full = topic.count - topic.count_gone > max_records
   if is_full and eighth > 0 then
