@@ -266,6 +266,42 @@ fn a_full_server_that_restarts_is_read() {
     assert!(is_unavailable(&stored), "{stored:?}");
 }
 
+/// A stranger's value makes a script fail when it has written some of what it writes.
+#[test]
+fn records_are_sorted_again_after_that_failed_halfway() {
+    let server = Server::start();
+    for records in [64, 1_000] {
+        let stream = server.new_stream();
+        let builder = builder_at(&server, &stream).retention(records);
+        let history = builder.build().expect("builds");
+        let start = append(&history, "a", "first").expect("stored");
+        let mut all = Vec::new();
+        all.extend((0..150).map(|n| append(&history, "a", n).expect("stored")));
+        // What is noted of a topic that grows, and of one that is new.
+        for (key, new) in [("marks", "b"), ("topics", "c")] {
+            let key = format!("{{{stream}}}:{key}");
+            read(&history, "a", start);
+            for n in 0..150 {
+                all.push(append(&history, "a", n).expect("stored"));
+            }
+            let other = append(&history, new, 0).expect("stored");
+            server.command_of(&["RENAME", &key, "kept"]);
+            server.command_of(&["SET", &key, "not ours"]);
+            for _ in 0..2 {
+                let page = block_on(history.replay(&"a".into(), &start.into(), 1_000));
+                assert!(is_failed(&page), "{key}: {page:?}");
+            }
+            server.command_of(&["RENAME", "kept", &key]);
+            assert_eq!(read(&history, new, start), (None, vec![other]), "{key}");
+            let (gap, found) = read(&history, "a", start);
+            let (gone, left) = all.split_at(all.len() - found.len());
+            assert_eq!(found, left, "{key}");
+            assert!(found.len() >= all.len().min(records * 3 / 4), "{key}");
+            assert_eq!(gap.map(|gap| gap.to), gone.last().copied(), "{key}");
+        }
+    }
+}
+
 #[test]
 fn a_topic_outlives_an_age_limit_that_is_lifted() {
     let server = Server::start();

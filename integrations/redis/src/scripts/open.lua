@@ -30,9 +30,11 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local young = max_age > 0 and math.max(0, now - max_age) or 0
 
 local meta = redis.call('HMGET', META, 'life', 'last', 'run', 'lost', 'gone', 'forgotten',
-  'weight', 'sorted', 'unsorted')
+  'weight', 'sorted', 'unsorted', 'torn')
 local life, last, run, lost = meta[1], meta[2], meta[3], meta[4]
 local gone, forgotten, weight = meta[5], meta[6], tonumber(meta[7] or 0)
+-- Whether records were being sorted when that failed.
+local is_torn = meta[10] == '1'
 -- Up to where records have come into their topics' streams, and how many have not yet.
 local sorted, unsorted = meta[8], tonumber(meta[9] or 0)
 
