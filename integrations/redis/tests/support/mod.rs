@@ -3,6 +3,8 @@
 // Each test uses some of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod way;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -94,6 +96,13 @@ impl Server {
             child: None,
             streams: AtomicUsize::new(0),
         }
+    }
+
+    /// Runs it as before, and with more options.
+    pub fn run_with(&mut self, options: &[&str]) {
+        let options = options.iter().copied().map(str::to_owned);
+        self.arguments.extend(options);
+        self.run();
     }
 
     /// Runs it, on the same port and data as before.
