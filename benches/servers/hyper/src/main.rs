@@ -55,7 +55,10 @@ fn main() -> io::Result<()> {
     match kind {
         Kind::Fanfare => on_tokio(&settings, &App::Fanfare(broadcaster(history))),
         Kind::FanfareSmol => on_smol(&settings, &App::Fanfare(broadcaster(history))),
-        Kind::Native => on_tokio(&settings, &App::Native(Arc::new(Native::new(history)))),
+        Kind::Native => {
+            let native = Native::new(history, settings.channel());
+            on_tokio(&settings, &App::Native(Arc::new(native)))
+        }
     }
 }
 

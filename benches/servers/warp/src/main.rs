@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
                 fanfare::warp::serve(listener, warp::service(routes)).await
             }
             Kind::Native => {
-                let routes = native(Arc::new(Native::new(settings.history)));
+                let routes = native(Arc::new(Native::new(settings.history, settings.channel())));
                 warp::serve(routes).incoming(listener).run().await;
                 Ok(())
             }
