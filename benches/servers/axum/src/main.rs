@@ -22,6 +22,7 @@ use bench_server_shared::{
     tokio_runtime, Flags, Parser,
 };
 use clap::ValueEnum;
+use fanfare::axum::{bind_with, TcpOptions};
 use fanfare::Broadcaster;
 
 /// What serves the events.
@@ -62,7 +63,12 @@ fn main() -> io::Result<()> {
         Kind::Websocket => App::Websocket(Arc::new(Native::new(history, settings.channel()))),
     };
     run(tokio_runtime(settings.workers), async {
-        let listener = fanfare::axum::bind(settings.address()).await?;
+        let options = match &app {
+            App::Fanfare(_) => TcpOptions::new(),
+            // Nobody but us has the kernel drop clients that take nothing.
+            App::Native(_) | App::Websocket(_) => TcpOptions::new().user_timeout(None),
+        };
+        let listener = bind_with(settings.address(), options).await?;
         say_listening(listener.local_addr()?)?;
         match &app {
             App::Fanfare(_) => {
