@@ -48,7 +48,8 @@ struct Process {
 }
 
 impl Demo {
-    /// Starts the demo of a framework on a free port of 127.0.0.1 and waits until it listens.
+    /// Starts the demo of a framework on a free port, of 127.0.0.1 if the flags name no other host, and
+    /// waits until it listens.
     ///
     /// # Panics
     ///
@@ -319,8 +320,11 @@ impl Demo {
 impl Process {
     #[track_caller]
     fn start(binary: &PathBuf, port: u16, flags: &[String]) -> Self {
+        let is_told = flags.iter().any(|flag| flag == "--host");
+        let host = (!is_told).then_some(["--host", "127.0.0.1"]);
         let mut child = Command::new(binary)
-            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(host.into_iter().flatten())
+            .args(["--port", &port.to_string()])
             .args(flags)
             // glibc has memory for each thread, so what a crowd leaves would depend on who served it.
             .env("MALLOC_ARENA_MAX", "1")

@@ -146,3 +146,16 @@ fn rocket_says_that_it_cannot() {
         assert!(words.contains("Rocket cannot"), "{words}");
     }
 }
+
+/// Their own servers, which speak HTTP/2, have no bound.
+#[cfg(feature = "tls")]
+#[test]
+fn axum_and_hyper_say_that_they_cannot_with_tls() {
+    for framework in ["axum", "hyper"] {
+        for flags in [FLAGS, &["--max-connections", "100"]] {
+            let (status, words) = Demo::refusal(framework, &[flags, &["--tls"]].concat());
+            assert_eq!(status.code(), Some(2), "{framework}");
+            assert!(words.contains("--tls"), "{framework}: {words}");
+        }
+    }
+}

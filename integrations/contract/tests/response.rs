@@ -329,7 +329,8 @@ fn a_soft_refusal_lets_a_browser_come_back(framework: &str) {
 }
 
 fn one_address_may_have_only_so_many_streams(framework: &str) {
-    let demo = quiet(framework, &["--max-per-client", "1"]);
+    // A full house has a soft answer, and a client's own limit does not.
+    let demo = quiet(framework, &["--max-per-client", "1", "--when-full", "soft"]);
     let admitted = Request::get("/events").send(demo.addr());
     assert_eq!(admitted.head.status, 200);
 
@@ -340,6 +341,8 @@ fn one_address_may_have_only_so_many_streams(framework: &str) {
         "{:?}",
         refused.head
     );
+    let echo = Request::post("/echo", "[]").send(demo.addr());
+    assert_eq!(echo.head.status, 429);
 }
 
 /// HTTP/1.0 knows no chunks: the body ends where the connection does.

@@ -1,8 +1,10 @@
 //! Rights: what needs the token is refused without it, and a client's streams can be ended.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 
-use fanfare_contract::{each_framework, room_for, Connection, Demo, End, Events, Request};
+use fanfare_contract::{
+    each_framework, room_for, wait_for, Connection, Demo, End, Events, Redis, Request,
+};
 use serde_json::{json, Value};
 
 const TOKEN: &str = "open-sesame";
@@ -60,6 +62,78 @@ fn what_needs_the_token_is_refused_without_it(framework: &str) {
     }
     let stats = demo.stats();
     assert_eq!(stats["published"], 2, "an event and its name: {stats}");
+}
+
+fn who_has_no_token_is_told_so_before_its_body_is_read(framework: &str) {
+    let flags = [
+        "--metrics-every",
+        "0",
+        "--token",
+        TOKEN,
+        "--body-timeout",
+        "3600",
+    ];
+    let demo = Demo::start(framework, &flags);
+    // Rocket looks at the first bytes before it routes. Then comes nothing more.
+    for beginning in [14, 512] {
+        for target in ["/publish/news", "/echo"] {
+            let half = Request::post_in_part(target, 9_000, &vec![b'x'; beginning]);
+            let status = half.send(demo.addr()).head.status;
+            assert_eq!(status, 401, "{target}, {beginning} bytes");
+        }
+    }
+}
+
+/// On a listener that takes both, a client of IPv4 has an address of IPv6's.
+fn a_client_of_ipv4_is_known_by_its_own_address(framework: &str) {
+    if TcpListener::bind("[::]:0").is_err() {
+        println!("there is no IPv6 here");
+        return;
+    }
+    let demo = Demo::start(framework, &["--metrics-every", "0", "--host", "::"]);
+    let server = (Ipv4Addr::LOCALHOST, demo.addr().port()).into();
+    let mut events = Events::open(server, &Request::get("/events/news")).opened();
+    let debug = Request::get("/debug/streams").send(server).json();
+    assert_eq!(debug["streams"][0]["keys"], json!(["127.0.0.1"]), "{debug}");
+
+    for (client, ended) in [("127.0.0.9", 0), ("::ffff:127.0.0.1", 1)] {
+        let end = Request::new("DELETE", &format!("/streams?client={client}"));
+        assert_eq!(
+            end.send(server).json(),
+            json!({ "ended": ended }),
+            "{client}"
+        );
+    }
+    let (_, end) = events.rest();
+    assert_eq!(end, End::Clean);
+}
+
+/// Each process on a Redis takes the tickets of the others, once among all.
+fn a_ticket_is_good_at_every_process_and_once(framework: &str) {
+    let redis = Redis::start();
+    let flags = ["--metrics-every", "0", "--redis", &redis.url(), "--token"];
+    let start = |token| Demo::start_with_history(framework, &[&flags[..], &[token]].concat());
+    let (one, two, stranger) = (start(TOKEN), start(TOKEN), start("another-token"));
+    let ticket = || {
+        let ticket = Request::post("/tickets?topics=news", "")
+            .header("Authorization", format!("Bearer {TOKEN}"));
+        let ticket = ticket.send(one.addr()).json()["ticket"].clone();
+        ticket.as_str().expect("a ticket").to_owned()
+    };
+    let present = |demo: &Demo, ticket: &str| {
+        let request = Request::get(&format!("/events/news?ticket={ticket}"));
+        request.send(demo.addr()).head.status
+    };
+
+    // The first may come before the connection that remembers what was used.
+    let used = wait_for("a stream at another process", || {
+        let ticket = ticket();
+        (present(&two, &ticket) == 200).then_some(ticket)
+    });
+
+    assert_eq!(present(&one, &used), 401);
+    assert_eq!(present(&two, &used), 401);
+    assert_eq!(present(&stranger, &ticket()), 401);
 }
 
 fn a_clients_streams_are_ended_and_no_other(framework: &str) {
@@ -131,6 +205,9 @@ fn who_is_where_can_be_seen(framework: &str) {
 
 each_framework!(
     what_needs_the_token_is_refused_without_it,
+    who_has_no_token_is_told_so_before_its_body_is_read,
+    a_client_of_ipv4_is_known_by_its_own_address,
+    a_ticket_is_good_at_every_process_and_once,
     a_clients_streams_are_ended_and_no_other,
     who_is_where_can_be_seen,
 );
