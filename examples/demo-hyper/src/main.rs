@@ -51,10 +51,6 @@ fn main() -> std::io::Result<()> {
         if let Some(timeout) = flags.header_timeout() {
             server = server.header_read_timeout(timeout);
         }
-        let server = async {
-            server.await;
-            Ok(())
-        };
         hub.serve(server, flags.grace()).await
     })
 }

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::future::IntoFuture;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -28,7 +28,7 @@ struct Server {
     hub: Broadcaster,
     address: SocketAddr,
     stop: Sender<()>,
-    task: Task<()>,
+    task: Task<io::Result<()>>,
 }
 
 impl Server {
@@ -72,7 +72,7 @@ impl Server {
     fn stop(self) -> Duration {
         let start = Instant::now();
         self.stop.try_send(()).expect("it is stopped once");
-        smol::block_on(self.task);
+        smol::block_on(self.task).expect("it never fails");
         start.elapsed()
     }
 

@@ -98,8 +98,11 @@ fn on_smol(settings: &Settings, app: &App) -> io::Result<()> {
         let app = app.clone();
         let service = service_fn(move |request| answer(app.clone(), request));
         let server = async { fanfare::hyper::smol::serve(listener, service).await };
-        smol::future::or(server, fanfare::signal()).await;
-        Ok(())
+        let end = async {
+            fanfare::signal().await;
+            Ok(())
+        };
+        smol::future::or(server, end).await
     })
 }
 
