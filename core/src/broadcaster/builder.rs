@@ -89,6 +89,9 @@ impl Builder {
     }
 
     /// The name of gap events. By default `gap`.
+    ///
+    /// It is not kept from publishers. If strangers may name events, refuse this name; a client can
+    /// tell their event from a [gap](crate::Gap) by its id.
     pub fn gap_name(mut self, name: impl Into<EventName>) -> Self {
         self.gap_name = name.into();
         self

@@ -3,11 +3,10 @@
 // What is turned into text is taken by value, which reads best where it is called.
 #![allow(clippy::needless_pass_by_value)]
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare::broadcaster::{Private, Stats};
@@ -20,6 +19,7 @@ use futures_timer::Delay;
 use serde_json::{json, Map, Value};
 
 use crate::access::{Access, Credentials};
+use crate::names::Names;
 use crate::prometheus::Prometheus;
 use crate::query::Query;
 use crate::{echo, Flags, Reply};
@@ -27,14 +27,8 @@ use crate::{echo, Flags, Reply};
 /// The most records in one answer to a client that polls.
 const PAGE_RECORDS: usize = 1_000;
 
-/// The most event names that are announced to pages.
-const MAX_NAMES: usize = 1_000;
-
-/// The longest event name that is announced, in bytes.
-const MAX_NAME_BYTES: usize = 255;
-
-/// The topic, and the event name, under which new names are announced.
-const NAMES: &str = "topics";
+/// What the broadcaster calls its gap events.
+const GAP: &str = "gap";
 
 /// The most streams that are shown at once.
 const MAX_STREAMS: usize = 1_000;
@@ -55,9 +49,7 @@ pub struct Demo {
     access: Access,
     prometheus: Arc<Prometheus>,
     body_timeout: Duration,
-    names: Arc<Mutex<BTreeSet<String>>>,
-    /// Up to where the announcements of names have been read.
-    names_after: Arc<Mutex<LastEventId>>,
+    names: Arc<Names>,
 }
 
 impl Demo {
@@ -93,7 +85,6 @@ impl Demo {
             access,
             body_timeout,
             names: Arc::default(),
-            names_after: Arc::default(),
         })
     }
 
@@ -200,53 +191,14 @@ impl Demo {
         let topic = Topic::new(topic).map_err(|error| NotPublished::Words(error.to_string()))?;
         let name = EventName::new(event.unwrap_or(topic.as_str()).to_owned())
             .map_err(|error| NotPublished::Words(error.to_string()))?;
-        // It counts as announced once it has been: two who publish it first both announce it, and
-        // nobody's event comes before.
-        let is_new = {
-            let names = self.names();
-            let is_new = !names.contains(name.as_str()) && name.as_str().len() <= MAX_NAME_BYTES;
-            is_new && names.len() < MAX_NAMES
-        };
-        if is_new {
-            let announcement = json!({ "name": name.as_str() }).to_string();
-            let announcement = Event::data(announcement).name(NAMES);
-            self.hub.publish(NAMES, announcement).await?;
-            self.names().insert(name.as_str().to_owned());
+        if name.as_str() == GAP {
+            // Pages tell it from a real one by its id; people do not.
+            let words = "an event called `gap` is the server's own: give it another name";
+            return Err(NotPublished::Words(words.to_owned()));
         }
+        self.names.announce(&self.hub, name.as_str()).await?;
         let event = Event::data(data).name(name);
         Ok(self.hub.publish(topic, event).await?)
-    }
-
-    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Learns which names others have announced: other processes, and this one before it was started
-    /// again.
-    async fn learn_names(&self) {
-        loop {
-            let after = self.names_after();
-            // What cannot be read now is read the next time.
-            let Ok(page) = self.hub.replay(NAMES, &after, PAGE_RECORDS).await else {
-                return;
-            };
-            let announced = page.records.iter().filter_map(announced_name);
-            self.names().extend(announced);
-            let last = LastEventId::from(page.last);
-            let leads_on = last != after && page.records.len() >= PAGE_RECORDS;
-            *self
-                .names_after
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = last;
-            if !leads_on {
-                return;
-            }
-        }
-    }
-
-    fn names_after(&self) -> LastEventId {
-        let after = self.names_after.lock();
-        after.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `POST /echo`: the events in a JSON array, `[{"data": "hello", "event": "greeting"}]`.
@@ -367,9 +319,8 @@ impl Demo {
 
     /// `GET /stats`.
     pub async fn stats(&self) -> Reply {
-        self.learn_names().await;
+        self.names.learn(&self.hub).await;
         let stats = self.hub.stats();
-        let names = self.names();
         Reply::new(
             200,
             json!({
@@ -381,7 +332,7 @@ impl Demo {
                 "replayed": stats.replayed,
                 "rejected": stats.refused.total(),
                 "last": stats.last.to_string(),
-                "names": &*names,
+                "names": self.names.all(),
                 "backend": stats.backend.map(|backend| json!({
                     "ready": backend.is_ready,
                     "reads": backend.reads,
@@ -486,12 +437,6 @@ fn topics_json(stats: &Stats) -> Map<String, Value> {
         (topic.to_string(), stats)
     });
     topics.collect()
-}
-
-/// The name that a record of the topic [`NAMES`] announces.
-fn announced_name(record: &Record) -> Option<String> {
-    let announced: Value = serde_json::from_str(&record.message()?.data).ok()?;
-    Some(announced["name"].as_str()?.to_owned())
 }
 
 fn gap_json(gap: &Gap) -> Value {

@@ -11,6 +11,7 @@ mod echo;
 pub mod flags;
 mod history;
 pub mod metrics;
+mod names;
 pub mod path;
 mod prometheus;
 mod query;
