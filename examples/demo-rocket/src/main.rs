@@ -357,7 +357,7 @@ impl<'r> FromRequest<'r> for Query<'r> {
 /// How much of a body Rocket looks at before anybody else does, for a form that names its method.
 const PEEKED: usize = "_method=delete".len();
 
-/// A body, refused in the demo's words.
+/// A body from who may do what needs the token, refused in the demo's words.
 struct Body(Vec<u8>);
 
 #[async_trait]
@@ -369,6 +369,10 @@ impl<'r> FromData<'r> for Body {
         let Some(demo) = request.rocket().state::<Demo>() else {
             return refuse(Reply::unreadable_body());
         };
+        // First: of who may not, nothing is read.
+        if let Err(reply) = demo.check_token(&credentials(request)) {
+            return refuse(reply);
+        }
         let length = request.headers().get_one("Content-Length");
         if let Err(reply) = demo_shared::check_length(length.and_then(|n| n.parse().ok())) {
             return refuse(reply);
