@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::rocket::{LastEventId, RocketExt, Sse};
@@ -16,8 +16,9 @@ use rocket::config::TlsConfig;
 use rocket::data::{self, Data, FromData, ToByteUnit};
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
+use rocket::form::Form;
 use rocket::http::uri::Origin;
-use rocket::http::{ContentType, Header, Status};
+use rocket::http::{ContentType, Header, Method, Status};
 use rocket::request::{FromRequest, Outcome};
 use rocket::response::content::RawHtml;
 use rocket::response::{self, Responder, Response};
@@ -57,11 +58,16 @@ async fn main() -> io::Result<()> {
     hub.serve(server, flags.grace()).await
 }
 
+/// Rocket is told one address: of those that a name has, the first that can be bound.
 fn address(flags: &Flags) -> io::Result<SocketAddr> {
-    let mut addresses = flags.address().to_socket_addrs()?;
-    addresses
-        .next()
-        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    let mut last_error = io::ErrorKind::AddrNotAvailable.into();
+    for address in flags.address().to_socket_addrs()? {
+        match TcpListener::bind(address) {
+            Ok(_closed_again) => return Ok(address),
+            Err(error) => last_error = error,
+        }
+    }
+    Err(last_error)
 }
 
 fn config(flags: &Flags) -> io::Result<Figment> {
@@ -100,6 +106,7 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
             take_ticket(request);
             Box::pin(async {})
         }))
+        .attach(Methods)
         .attach(AdHoc::on_request("Slashes", |request, _| {
             // To Rocket `/stats/` and `//stats` are `/stats`; here they are no routes.
             let path = request.uri().path();
@@ -134,6 +141,35 @@ fn take_ticket(request: &mut Request<'_>) {
         request.set_uri(uri.unwrap_or_else(|_| uri!("/")));
     }
     request.local_cache::<Presented, _>(|| taken.ticket);
+}
+
+/// Rocket takes the first field of a form for the method if it is called `_method`. Here a body is data,
+/// and the method is what the client says.
+struct Methods;
+
+#[async_trait]
+impl Fairing for Methods {
+    fn info(&self) -> Info {
+        Info {
+            name: "Methods",
+            kind: Kind::Request,
+        }
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>, data: &mut Data<'_>) {
+        if !request.content_type().is_some_and(|kind| kind.is_form()) {
+            return;
+        }
+        let beginning = std::str::from_utf8(data.peek(PEEKED).await);
+        let field = beginning.ok().and_then(|text| Form::values(text).next());
+        let named = field
+            .filter(|field| field.name == "_method")
+            .and_then(|field| field.value.parse().ok());
+        // Rocket does not say what the method was, but of `POST` alone it makes another.
+        if named == Some(request.method()) {
+            request.set_method(Method::Post);
+        }
+    }
 }
 
 fn say_listening(config: &Config) -> io::Result<()> {
