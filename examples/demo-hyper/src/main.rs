@@ -32,8 +32,11 @@ fn main() -> std::io::Result<()> {
     let hub = demo.hub().clone();
 
     if flags.tls() {
-        if flags.limits_connections() {
-            Flags::refuse("the demo's server for --tls accepts any number of connections");
+        if flags.header_timeout().is_some() || flags.limits_connections() {
+            Flags::refuse(
+                "the demo's own server for --tls accepts any number of connections, and over HTTP/2 it \
+                 waits for heads for ever",
+            );
         }
         #[cfg(feature = "tls")]
         return block_on(tls::run(&flags, demo));
