@@ -88,7 +88,10 @@ fn take_ticket(request: &mut ServiceRequest) {
     let target = request.uri().to_string();
     let taken = take_from_target(&target);
     // A part of an address is one. If it were not: rather `/` than the ticket.
-    request.head_mut().uri = taken.rest.parse::<Uri>().unwrap_or_default();
+    let uri: Uri = taken.rest.parse().unwrap_or_default();
+    // actix-web keeps the address twice.
+    request.match_info_mut().get_mut().update(&uri);
+    request.head_mut().uri = uri;
     request.extensions_mut().insert::<Presented>(taken.ticket);
 }
 
@@ -333,5 +336,27 @@ impl ResponseError for Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.json.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_left_nowhere() {
+        let mut request = TestRequest::with_uri("/events/a?ticket=s3cret&lastEventId=7-1")
+            .param("topics", "a")
+            .to_srv_request();
+
+        take_ticket(&mut request);
+
+        let shown = format!("{request:?} {:?}", request.request());
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("lastEventId=7-1"), "{shown}");
+        let presented = request.extensions().get::<Presented>().cloned();
+        assert!(matches!(presented, Some(Ok(Some(_)))));
     }
 }

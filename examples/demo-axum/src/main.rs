@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{
-    ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, RawQuery, Request, State,
+    ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, OriginalUri, Path, RawQuery,
+    Request, State,
 };
 use axum::http::request::Parts;
 use axum::http::{header, HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -105,6 +106,9 @@ fn app(demo: Demo) -> Router {
 
 async fn take_ticket(mut request: Request) -> Request {
     let presented: Presented = take_from_uri(request.uri_mut());
+    // The router has kept the address as it came.
+    let uri = OriginalUri(request.uri().clone());
+    request.extensions_mut().insert(uri);
     request.extensions_mut().insert(presented);
     request
 }
@@ -291,5 +295,28 @@ impl IntoResponse for Answer {
         } = self.0;
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, AppendHeaders(headers), Json(json)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_ticket_is_left_nowhere() {
+        let uri = Uri::from_static("/events/a?ticket=s3cret&lastEventId=7-1");
+        let mut request = Request::new(Body::empty());
+        // As the router has it by the time that the layer is reached.
+        request.extensions_mut().insert(OriginalUri(uri.clone()));
+        *request.uri_mut() = uri;
+
+        let request = take_ticket(request).await;
+
+        let original: Option<&OriginalUri> = request.extensions().get();
+        let shown = format!("{request:?} {original:?}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("lastEventId=7-1"), "{shown}");
+        let presented: Option<&Presented> = request.extensions().get();
+        assert!(matches!(presented, Some(Ok(Some(_)))));
     }
 }

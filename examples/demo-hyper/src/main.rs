@@ -11,7 +11,7 @@ mod tls;
 use std::convert::Infallible;
 
 use async_io::block_on;
-use demo_shared::{path, Credentials, Demo, Flags, Parser, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::hyper::smol::{bind_with, serve, Peer, TcpOptions};
 use fanfare::hyper::LastEventId;
 use fanfare::response::SseBody;
@@ -60,13 +60,17 @@ fn main() -> std::io::Result<()> {
 
 async fn answer(demo: Demo, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     // First of all: what logs the address further on has no ticket in it.
-    let ticket = take_from_uri(request.uri_mut());
+    let ticket = take_ticket(&mut request);
     let authorization = request.headers().get(header::AUTHORIZATION);
     let credentials = Credentials::new(authorization.map(HeaderValue::as_bytes), ticket);
     let answered = route(&demo, request, credentials).await;
     let mut response = answered.unwrap_or_else(json);
     set(&mut response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     Ok(response)
+}
+
+fn take_ticket<B>(request: &mut Request<B>) -> Presented {
+    take_from_uri(request.uri_mut())
 }
 
 async fn route(
