@@ -33,8 +33,8 @@ const GAP: &str = "gap";
 /// The most streams that are shown at once.
 const MAX_STREAMS: usize = 1_000;
 
-/// How long a ticket is valid, and a body may take, if no flag says.
-const DEFAULT_TIME: Duration = Duration::from_secs(30);
+/// How long a body may take if no flag says.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a long poll is held if it does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(25);
@@ -59,7 +59,7 @@ impl Demo {
     ///
     /// If its history cannot be kept where they say, or the system refuses a thread or random numbers.
     pub fn start(flags: &Flags) -> io::Result<Self> {
-        let access = Access::new(flags.token().cloned(), flags.ticket_lifetime())?;
+        let access = Access::of(flags)?;
         let hub = crate::broadcaster(flags)?;
         let demo = Self::with_access(hub, access, flags.body_timeout())?;
         if let Some(every) = flags.metrics_every() {
@@ -74,8 +74,7 @@ impl Demo {
     ///
     /// If the system refuses random numbers, or there is another.
     pub fn new(hub: Broadcaster) -> io::Result<Self> {
-        let access = Access::new(None, DEFAULT_TIME)?;
-        Self::with_access(hub, access, DEFAULT_TIME)
+        Self::with_access(hub, Access::open()?, BODY_TIMEOUT)
     }
 
     fn with_access(hub: Broadcaster, access: Access, body_timeout: Duration) -> io::Result<Self> {

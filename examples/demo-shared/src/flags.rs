@@ -115,7 +115,7 @@ pub struct Flags {
     stream: String,
 
     /// What clients must show as `Authorization: Bearer SECRET` to publish, to listen, to get a ticket,
-    /// and to look behind the scenes
+    /// and to look behind the scenes; with --redis, a long one that nobody can guess
     #[arg(long, value_name = "SECRET", value_parser = token)]
     token: Option<Token>,
 
