@@ -79,7 +79,7 @@ impl Demo {
 
     fn with_access(hub: Broadcaster, access: Access, body_timeout: Duration) -> io::Result<Self> {
         Ok(Self {
-            prometheus: Arc::new(Prometheus::install(&hub)?),
+            prometheus: Prometheus::install(&hub)?,
             hub,
             access,
             body_timeout,
