@@ -141,8 +141,8 @@ async fn stream(
     Shown(credentials): Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events(topics, last, client.ip(), credentials);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events(topics, last, client.ip(), credentials);
+    Ok(Sse::new(stream.await?))
 }
 
 #[post("/publish/{topic}")]

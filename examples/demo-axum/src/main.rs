@@ -129,8 +129,8 @@ async fn events(
     Segment(topics): Segment,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events(&topics, last, client.ip(), credentials);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events(&topics, last, client.ip(), credentials);
+    Ok(Sse::new(stream.await?))
 }
 
 async fn publish(

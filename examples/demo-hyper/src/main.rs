@@ -9,6 +9,7 @@
 mod tls;
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 
 use async_io::block_on;
 use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
@@ -136,8 +137,8 @@ async fn events(
 ) -> Result<Response<Body>, Reply> {
     let topics = path::decode(topics)?;
     let last = LastEventId::from_request(request);
-    let subscribe = demo.events(&topics, last, client(request), credentials);
-    Ok(fanfare::hyper::response(subscribe.await?).map(Either::Left))
+    let stream = demo.events(&topics, last, client(request), credentials);
+    Ok(fanfare::hyper::response(stream.await?).map(Either::Left))
 }
 
 async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Result<Reply, Reply> {
@@ -208,11 +209,11 @@ fn set(response: &mut Response<Body>, name: HeaderName, value: &'static str) {
         .insert(name, HeaderValue::from_static(value));
 }
 
-/// The client's address, under which its streams are counted.
-fn client(request: &Request<Incoming>) -> String {
+/// The client's address, under which its streams are counted. The server says it with every request.
+fn client(request: &Request<Incoming>) -> IpAddr {
+    let unknown = Ipv4Addr::UNSPECIFIED.into();
     let peer = request.extensions().get();
-    peer.map(|Peer(address)| address.ip().to_string())
-        .unwrap_or_default()
+    peer.map_or(unknown, |Peer(address)| address.ip())
 }
 
 fn query(request: &Request<Incoming>) -> &str {

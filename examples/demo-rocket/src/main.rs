@@ -14,7 +14,7 @@ use fanfare::tickets::take_from_target;
 #[cfg(feature = "tls")]
 use rocket::config::TlsConfig;
 use rocket::data::{self, Data, FromData, ToByteUnit};
-use rocket::fairing::AdHoc;
+use rocket::fairing::{AdHoc, Fairing, Info, Kind};
 use rocket::figment::Figment;
 use rocket::form::Form;
 use rocket::http::uri::Origin;
@@ -209,8 +209,8 @@ async fn all_events(
     shown: Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events("all", last, client.ip(), shown.0);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events("all", last, client.ip(), shown.0);
+    Ok(Sse::new(stream.await?))
 }
 
 #[get("/events/<_>")]
@@ -222,8 +222,8 @@ async fn events(
     last: LastEventId,
 ) -> Result<Sse, Answer> {
     let Segment(topics) = topics?;
-    let subscribe = demo.events(&topics, last, client.ip(), shown.0);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events(&topics, last, client.ip(), shown.0);
+    Ok(Sse::new(stream.await?))
 }
 
 #[post("/publish/<_>", data = "<body>")]

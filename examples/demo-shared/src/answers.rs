@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare::broadcaster::{Private, Stats};
+use fanfare::broadcaster::Stats;
+use fanfare::response::Answer;
 use fanfare::{
     Broadcaster, Decoded, Decoder, Event, EventId, EventName, EventStream, Gap, LastEventId,
-    PublishError, Record, Subscribe, Topic, Topics,
+    PublishError, Record, Refused, Topic, Topics,
 };
 use futures_lite::{future, StreamExt};
 use futures_timer::Delay;
@@ -126,33 +127,34 @@ impl Demo {
     /// # Errors
     ///
     /// A 400 if the query selects no topics, or too many.
-    pub fn ticket(&self, query: &str, client: impl ToString) -> Result<Reply, Reply> {
+    pub fn ticket(&self, query: &str, client: IpAddr) -> Result<Reply, Reply> {
         let query = Query::parse(query, &["topics"])?;
         let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
-        self.access.issue(&client.to_string(), topics)
+        self.access.issue(&key(client), topics)
     }
 
-    /// `GET /events/{topics}`: a stream for one client address.
+    /// `GET /events/{topics}`: a stream for one client address, or what the broadcaster answers where
+    /// there is no place for one more.
     ///
     /// # Errors
     ///
-    /// A 400 if the text selects no topics; a 401 without the token or a ticket.
+    /// A 400 if the text selects no topics; a 401 without the token or a ticket; a 429 past the client's
+    /// own limits.
     pub async fn events(
         &self,
         topics: &str,
         last: impl Into<LastEventId>,
-        client: impl ToString,
+        client: IpAddr,
         credentials: Credentials,
-    ) -> Result<Subscribe, Reply> {
+    ) -> Result<Answer, Reply> {
         let topics = parse_topics(topics)?;
-        let client = client.to_string();
         let grant = self.access.check(&credentials, &topics).await?;
-        let subscribe = self.hub.subscribe(topics).after(last).key(client);
-        Ok(match grant {
+        let mut subscribe = self.hub.subscribe(topics).after(last).key(key(client));
+        if let Some(grant) = grant {
             // The address to which the ticket was issued, if that is another.
-            Some(grant) => subscribe.key(grant.key),
-            None => subscribe,
-        })
+            subscribe = subscribe.key(grant.key);
+        }
+        admitted(subscribe.open())
     }
 
     /// `POST /publish/{topic}?event=NAME`. Without `event` the event is named after its topic; an
@@ -209,10 +211,11 @@ impl Demo {
     ///
     /// # Errors
     ///
-    /// A 400 if it is not such an array, or if a name or an id could break out of its field.
-    pub fn echo(&self, events: &[u8], client: impl ToString) -> Result<Private, Reply> {
+    /// A 400 if it is not such an array, or a long one, or if a name or an id could break out of its
+    /// field; a 429 past the client's own limits.
+    pub fn echo(&self, events: &[u8], client: IpAddr) -> Result<Answer, Reply> {
         let stream = EventStream::new(echo::parse(events)?);
-        Ok(self.hub.private(stream).key(client.to_string()))
+        admitted(self.hub.private(stream).key(key(client)).open())
     }
 
     /// `DELETE /streams?client=ADDRESS`: ends every stream of a client address now.
@@ -226,7 +229,7 @@ impl Demo {
         let Some::<IpAddr>(client) = client else {
             return Err(Reply::error(400, "`client` is an IP address"));
         };
-        let ended = self.hub.disconnect(&client.to_string());
+        let ended = self.hub.disconnect(&key(client));
         Ok(Reply::new(200, json!({ "ended": ended })))
     }
 
@@ -274,7 +277,7 @@ impl Demo {
     ///
     /// As [`poll`](Self::poll); a 400 if `wait` is not a number of seconds; a 503 or 429 if there
     /// is no place for one more client.
-    pub async fn long_poll(&self, query: &str, client: impl ToString) -> Result<Reply, Reply> {
+    pub async fn long_poll(&self, query: &str, client: IpAddr) -> Result<Reply, Reply> {
         let query = Query::parse(query, &["after", "topics", "wait"])?;
         let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
         let wait = query.bytes("wait").map_or(Ok(DEFAULT_WAIT), parse_wait)?;
@@ -283,11 +286,7 @@ impl Demo {
             // Nothing was seen: everything from now on is news.
             after = self.hub.last_id().into();
         }
-        let news = self
-            .hub
-            .subscribe(&topics)
-            .after(&after)
-            .key(client.to_string());
+        let news = self.hub.subscribe(&topics).after(&after).key(key(client));
         let news = wait_for_news(news.open().map_err(Reply::refused)?);
         let time_is_over = async {
             Delay::new(wait).await;
@@ -392,6 +391,22 @@ async fn wait_for_news(mut subscriber: fanfare::Subscriber) {
         {
             return;
         }
+    }
+}
+
+/// What a client's streams are known by. One of IPv4 has an address of IPv6's where the listener takes
+/// both; it is the same client.
+fn key(client: IpAddr) -> String {
+    client.to_canonical().to_string()
+}
+
+/// A stream, or what its client is told instead. Past limits of its own that is a 429, however those are
+/// answered who find the house full.
+fn admitted(opened: Result<impl Into<Answer>, Refused>) -> Result<Answer, Reply> {
+    match opened {
+        Ok(stream) => Ok(stream.into()),
+        Err(refused) if refused.status() == 429 => Err(Reply::refused(refused)),
+        Err(refused) => Ok(refused.into()),
     }
 }
 
