@@ -69,18 +69,15 @@ fn run_one(
             traces: circumstances.traces && number == 1,
             ..circumstances
         };
-        let mut outcomes = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::new();
         for group in &groups {
             progress.set_message(format!(
                 "{}: {}, round {number}",
                 scenario.name(),
                 names(group)
             ));
-            // Who has failed once has no figures, and may need long to fail again.
             let mut fit = group.clone();
-            fit.retain(|one| {
-                of(&mut series, &one.server).is_some_and(|one| one.failures.is_empty())
-            });
+            fit.retain(|one| !has_failed(&one.server, &series, &outcomes));
             let servers = fit.iter().map(|one| one.server.clone());
             outcomes.extend(servers.zip(scenario.round_of_group(round, &fit)));
             progress.inc(group.len() as u64);
@@ -111,6 +108,14 @@ fn run_one(
         main_figure: Some(scenario.main_figure()),
         rows: series.into_iter().map(Series::into_row).collect(),
     }
+}
+
+/// Whether a server has failed in an earlier round, or in an earlier group of this one: it has no
+/// figures then, and may need long to fail again.
+fn has_failed(server: &Server, series: &[Series], outcomes: &[Outcome]) -> bool {
+    let earlier = series.iter().find(|one| one.server == *server);
+    let mut now = outcomes.iter().filter(|(other, _)| other == server);
+    earlier.is_some_and(|one| !one.failures.is_empty()) || now.any(|(_, outcome)| outcome.is_err())
 }
 
 /// What has to be said of how it went.

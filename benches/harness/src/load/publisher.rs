@@ -46,7 +46,7 @@ impl Schedule {
     /// How long it takes if nothing is late.
     #[must_use]
     pub fn seconds(&self) -> f64 {
-        (self.ticks * self.interval) as f64 / crate::clock::SECOND as f64
+        (self.ticks.saturating_sub(1) * self.interval) as f64 / crate::clock::SECOND as f64
     }
 
     /// The topic of a tick. Topics take turns, neighbours far apart.

@@ -22,12 +22,12 @@ pub(super) fn scenario(scale: Scale, events: usize) -> FanOut {
         events,
         bytes: 100,
         history: 1_000,
-        warm_up: Schedule::new(per_second, scale.pick(0.3, 0.1), events as u64, 100),
+        warm_up: Schedule::new(per_second, scale.pick(0.3, 0.0), events as u64, 100),
         // A burst is cheap for a delivery, so it takes several for a slice's cost to be a firm one.
         slices: if is_small {
             scale.pick(6, 2)
         } else {
-            scale.pick(4, 2)
+            scale.pick(3, 2)
         },
         seconds: if is_small { scale.pick(0.7, 0.3) } else { 0.5 },
         traced: Some(scale.pick(2, 1)),

@@ -19,7 +19,7 @@ impl Churn {
     pub(super) fn new(scale: Scale) -> Self {
         Self {
             at_once: scale.clients(50, 50),
-            seconds: scale.pick(1.0, 0.3),
+            seconds: scale.pick(1.0, 0.2),
         }
     }
 }
@@ -45,7 +45,7 @@ impl Scenario for Churn {
     }
 
     fn seconds(&self) -> f64 {
-        0.5 + self.seconds
+        0.2 + self.seconds
     }
 
     fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {

@@ -120,7 +120,7 @@ impl Round {
 
 /// About how long it takes to start a server and to connect so many clients, in seconds.
 fn seconds_to_connect(clients: usize) -> f64 {
-    0.1 + clients as f64 * 2e-4
+    0.1 + clients as f64 * 1.5e-4
 }
 
 /// About how long all of it takes, in seconds.
@@ -223,28 +223,49 @@ mod tests {
     use super::*;
     use crate::figures::Server;
 
-    #[test]
-    fn a_scenario_without_servers_is_named() {
-        let hyper = Contender {
+    fn contender(name: &str, kind: &str) -> Contender {
+        Contender {
             server: Server {
-                name: "hyper".to_owned(),
-                kind: "fanfare".to_owned(),
+                name: name.to_owned(),
+                kind: kind.to_owned(),
             },
             program: "unused".into(),
-            kind: "fanfare".to_owned(),
-            publishes_lines: true,
-            has_usual_ids: true,
-        };
+            kind: kind.to_owned(),
+            publishes_lines: name != "nchan",
+            has_usual_ids: name != "nchan",
+        }
+    }
+
+    #[test]
+    fn a_scenario_without_servers_is_named() {
         let scale = Scale {
             quick: true,
             clients: None,
         };
         let mut skipped = Vec::new();
         let number = all(scale).len();
-        let left = with_servers(all(scale), &[hyper], &mut skipped);
+        let left = with_servers(all(scale), &[contender("hyper", "fanfare")], &mut skipped);
         assert_eq!(left.len(), number - 1);
         // axum serves it.
         assert_eq!(skipped.len(), 1);
         assert_eq!(skipped[0].what, "transports");
+    }
+
+    #[test]
+    fn three_rounds_of_everything_take_no_longer_than_is_promised() {
+        let mut contenders = vec![contender("floor", "floor")];
+        for framework in ["hyper", "axum", "actix-web", "warp", "rocket"] {
+            contenders.extend(["fanfare", "native"].map(|kind| contender(framework, kind)));
+        }
+        contenders.extend(["nchan", "better-sse"].map(|name| contender(name, "peer")));
+        let minutes = |quick| {
+            let clients = None;
+            let mut scenarios = all(Scale { quick, clients });
+            scenarios.retain(|scenario| !quick || scenario.is_quick());
+            seconds(&scenarios, &contenders, 3) / 60.0
+        };
+        let (full, quick) = (minutes(false), minutes(true));
+        assert!((20.0..36.0).contains(&full), "{full}");
+        assert!((1.5..2.8).contains(&quick), "{quick}");
     }
 }

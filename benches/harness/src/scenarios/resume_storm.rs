@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{parameters, Round, Scale, Scenario};
+use crate::clock::SECOND;
 use crate::figures::Figure;
 use crate::load::{Failure, Load, Schedule, Subscription};
 use crate::measure::{Sample, Stretch};
@@ -48,7 +49,7 @@ impl Scenario for ResumeStorm {
              has no room for is tried again by the kernel a second later. A server that has not \
              served everybody after {} s has failed.",
             self.records,
-            self.live.ticks as f64 / self.live.seconds(),
+            SECOND as f64 / self.live.interval as f64,
             LIMIT.as_secs()
         )
     }
@@ -59,7 +60,7 @@ impl Scenario for ResumeStorm {
 
     fn seconds(&self) -> f64 {
         // As fast as the load reads, and a slow one now and then.
-        1.0 + (self.clients * self.records) as f64 / 1.5e6
+        0.3 + (self.clients * self.records) as f64 / 1.5e6
     }
 
     fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {

@@ -25,8 +25,8 @@ const PATIENCE: f64 = 10.0;
 /// to 16 packets each by one of its own, which costs the sender, on loopback, a tenth of a delivery.
 const LEAD_IN: u64 = 16;
 
-/// About as fast as the slowest server sends one to 1,000 clients.
-const LEAD_IN_PER_SECOND: u64 = 80;
+/// As fast as all but the slowest server send one to 1,000 clients.
+const LEAD_IN_PER_SECOND: u64 = 100;
 
 /// Each framework's servers, with the floor.
 pub(super) fn groups(servers: &[Contender]) -> Vec<Vec<Contender>> {

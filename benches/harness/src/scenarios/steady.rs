@@ -19,7 +19,7 @@ pub(super) fn scenario(scale: Scale) -> FanOut {
         events: 1,
         bytes: 100,
         history: 1_000,
-        warm_up: Schedule::new(30, scale.pick(0.3, 0.1), 1, 100),
+        warm_up: Schedule::new(30, scale.pick(0.3, 0.0), 1, 100),
         // Some 100 publishes in a round, since it has a 99th percentile.
         slices: scale.pick(6, 2),
         seconds: scale.pick(0.57, 0.2),

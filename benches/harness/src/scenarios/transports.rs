@@ -27,9 +27,9 @@ const TRANSPORTS: [(&str, Transport); 4] = [
 impl Transports {
     pub(super) fn new(scale: Scale) -> Self {
         Self {
-            clients: scale.clients(500, 200),
+            clients: scale.clients(500, 500),
             // 100 publishes, since it has a 99th percentile.
-            seconds: scale.pick(5.0, 1.0),
+            seconds: 5.0,
         }
     }
 }
@@ -62,9 +62,14 @@ impl Scenario for Transports {
         TRANSPORTS.into_iter().map(by).collect()
     }
 
+    /// It takes long, and tells nothing of one framework beside another.
+    fn is_quick(&self) -> bool {
+        false
+    }
+
     fn seconds(&self) -> f64 {
         // Those who poll have everything a second later.
-        seconds_to_connect(self.clients) + 3.0 + self.seconds
+        seconds_to_connect(self.clients) + 1.0 + self.seconds
     }
 
     fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {
@@ -80,7 +85,7 @@ impl Scenario for Transports {
             transport,
             ..Subscription::to(vec![0])
         }))?;
-        load.publish(Schedule::new(PER_SECOND, 1.0, 1, 100))?;
+        load.publish(Schedule::new(PER_SECOND, 0.2, 1, 100))?;
 
         let measured = Schedule::new(PER_SECOND, self.seconds, 1, 100);
         let stretch = Stretch::of(&process, &mut load, |load| load.publish(measured))?;
