@@ -1,7 +1,8 @@
-//! Server-sent events for every Rust web framework, on any async runtime.
+//! Server-sent events for axum, actix-web, Rocket, warp, hyper and all that is built on `http`, on any
+//! async runtime.
 //!
 //! **Every subscriber receives a contiguous run of its topics' events, or is told in the stream
-//! exactly where the gap is.** Events are encoded once, whoever listens. Your app keeps its
+//! exactly where the gap is.** Each event is encoded once, however many clients listen. Your app keeps its
 //! framework, its middleware and its executor.
 //!
 //! ```no_run
@@ -23,14 +24,14 @@
 //!     let hub = Broadcaster::builder().history(1_000).build();
 //!     let app = Router::new().route("/prices", get(prices).post(quote)).with_state(hub.clone());
 //!     let listener = fanfare::axum::bind("127.0.0.1:3000").await?;
-//!     let server =
-//!         axum::serve(listener, app).with_graceful_shutdown(hub.close_when(fanfare::signal()));
+//!     let server = fanfare::axum::serve(listener, app.into_make_service())
+//!         .with_graceful_shutdown(hub.close_when(fanfare::signal()));
 //!     hub.serve(server, Duration::from_secs(1)).await
 //! }
 //! ```
 //!
-//! This crate is [`fanfare_core`] and, per feature, one integration: a framework's, or a history's. Start with
-//! [`Broadcaster`]; a stream to one client is an [`EventStream`] or a [`channel`]; a producer
+//! This crate is [`fanfare_core`] and, per feature, one integration: of a framework, a history, tickets or
+//! metrics. Start with [`Broadcaster`]; a stream to one client is an [`EventStream`] or a [`channel`]; a producer
 //! that serves both is written against [`EventSource`].
 //!
 //! # Features
@@ -47,10 +48,10 @@
 //! | `redis-tls` | the same at `rediss://` URLs | no |
 //! | `rocket` | [`rocket`]: `Sse` and `LastEventId` for Rocket 0.5, from Rust 1.89 | no |
 //! | `signal` | [`signal`], the future of SIGINT and SIGTERM on any runtime | yes |
-//! | `smol` | [`hyper::smol`]: hyper's I/O, timer and accept loop on smol | no |
+//! | `smol` | [`hyper::smol`]: a listener and a server for hyper on smol | no |
 //! | `stream` | [`stream!`], to write a stream of events as a generator | no |
-//! | `tickets` | [`tickets`]: signed, usable once, for `EventSource`, which cannot send headers | no |
-//! | `tokio` | [`hyper::tokio`]: a listener for hyper on tokio | no |
+//! | `tickets` | [`tickets`]: signed, usable once, for a browser's `EventSource`, which cannot send headers | no |
+//! | `tokio` | [`hyper::tokio`]: a listener and a server for hyper on tokio | no |
 //! | `tracing` | what happens, as events of [`tracing`](fanfare_core#tracing) | no |
 //! | `warp` | [`warp`]: `Sse` and `last_event_id` for warp 0.4 | no |
 //!
@@ -71,19 +72,19 @@ pub use fanfare_core::*;
 #[doc(inline)]
 pub use fanfare_actix_web as actix_web;
 
-/// axum: a native response, an extractor and a listener.
+/// axum: a native response, an extractor, a listener and a server that bounds half requests.
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 #[doc(inline)]
 pub use fanfare_axum as axum;
 
-/// hyper, and everything built on `http`: a native response, on any runtime; hyper on smol.
+/// hyper, and everything built on `http`: a native response, on any runtime; servers on tokio and on smol.
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 #[doc(inline)]
 pub use fanfare_hyper as hyper;
 
-/// warp: a native reply, a filter and a listener.
+/// warp: a native reply, a filter, a listener and a server that bounds half requests.
 #[cfg(feature = "warp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "warp")))]
 #[doc(inline)]

@@ -158,7 +158,8 @@ impl Sink<Event> for Client {
 
 impl EventSource for Client {
     fn is_listened_to(&self) -> bool {
-        !self.queue.lock().gone
+        let queue = self.queue.lock();
+        !queue.gone && !queue.ended
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -274,6 +275,20 @@ mod tests {
             assert!(matches!(sent, Err(SendError::Closed)));
             client.closed().await;
             assert!(!client.is_listened_to());
+        });
+    }
+
+    #[test]
+    fn nobody_listens_to_a_sink_that_was_closed() {
+        let (mut client, _stream) = channel(1);
+        future::block_on(async {
+            future::poll_fn(|cx| Pin::new(&mut client).poll_close(cx))
+                .await
+                .expect("closed");
+            assert!(!client.is_listened_to());
+            client.closed().await;
+            let sent = client.send(Event::data("late")).await;
+            assert!(matches!(sent, Err(SendError::Closed)));
         });
     }
 

@@ -17,6 +17,10 @@ use crate::EventName;
 /// data: {"reason":"expired","from":"7-3","to":"7-10"}
 /// ```
 ///
+/// Whoever may choose the names of events can publish one that is called `gap`, too. That one has an id
+/// of its own; a gap repeats, as a browser shows it (`event.lastEventId`), the id of the event before it.
+/// If that is not enough, do not let strangers choose names, or not this one.
+///
 /// What the history still holds between the two follows the gap event; so does everything
 /// after. A page that keeps a state built from events fetches it anew when it sees one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,20 +48,6 @@ pub enum GapReason {
     Lagged,
     /// The id is not one that a log of ours has written.
     Unparsable,
-}
-
-impl GapReason {
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Epoch => "epoch",
-            Self::Ahead => "ahead",
-            Self::Lagged => "lagged",
-            Self::Unparsable => "unparsable",
-        }
-    }
 }
 
 impl fmt::Display for GapReason {

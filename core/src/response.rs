@@ -252,8 +252,10 @@ pub struct EventStream {
     /// In a mutex only to be `Sync` whatever the application's stream is; never locked.
     stream: Mutex<Pin<Box<dyn Stream<Item = Bytes> + Send>>>,
     opening: Option<Bytes>,
-    keep_alive: KeepAlive,
-    timer: Arc<dyn Timer>,
+    /// If the application has chosen it, or the broadcaster that has admitted the stream.
+    keep_alive: Option<KeepAlive>,
+    /// As the keep-alive.
+    timer: Option<Arc<dyn Timer>>,
     pulse: Option<Arc<Pulse>>,
     liveness: Liveness,
     /// If a broadcaster has admitted it, which then may end it.
@@ -269,9 +271,10 @@ impl EventStream {
         }))
     }
 
-    /// Signs of life other than the default.
+    /// Its signs of life. By default those of the broadcaster that [admits](crate::Broadcaster::private)
+    /// it, and without one those of [`KeepAlive::default`].
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
-        self.keep_alive = keep_alive;
+        self.keep_alive = Some(keep_alive);
         self
     }
 
@@ -283,9 +286,10 @@ impl EventStream {
         self
     }
 
-    /// A clock other than the default [`ThreadTimer`].
+    /// Its clock. By default that of the broadcaster that [admits](crate::Broadcaster::private) it, and
+    /// without one [`ThreadTimer`].
     pub fn timer(mut self, timer: impl Timer) -> Self {
-        self.timer = Arc::new(timer);
+        self.timer = Some(Arc::new(timer));
         self
     }
 
@@ -293,8 +297,8 @@ impl EventStream {
         Self {
             stream: Mutex::new(stream),
             opening: Some(Bytes::from_static(b":\n")),
-            keep_alive: KeepAlive::default(),
-            timer: Arc::new(ThreadTimer),
+            keep_alive: None,
+            timer: None,
             pulse: None,
             liveness: Liveness::new(0),
             permit: None,
@@ -302,6 +306,11 @@ impl EventStream {
     }
 
     pub(crate) fn admitted(mut self, permit: Permit) -> Self {
+        let hub = &permit.hub;
+        self.keep_alive
+            .get_or_insert_with(|| hub.settings.keep_alive.clone());
+        self.timer
+            .get_or_insert_with(|| Arc::clone(hub.memory.timer()));
         self.permit = Some(permit);
         self
     }
@@ -323,14 +332,21 @@ impl EventStream {
 
     /// The sign of life that is due, if one is.
     fn poll_idle(&mut self, cx: &Context<'_>) -> Option<Bytes> {
-        let interval = self.keep_alive.interval()?;
-        let pulse = match &self.pulse {
-            Some(pulse) => pulse,
-            None => self.pulse.insert(Pulse::start(interval / 2, &self.timer)),
-        };
+        let keep_alive = self.keep_alive.get_or_insert_with(KeepAlive::default);
+        let interval = keep_alive.interval()?;
+        let timer = self.timer.get_or_insert_with(|| Arc::new(ThreadTimer));
+        let pulse = self
+            .pulse
+            .get_or_insert_with(|| Pulse::start(interval / 2, timer));
         pulse.notify(cx.waker());
-        let is_due = self.liveness.is_due(pulse.beat.load(Ordering::Acquire));
-        is_due.then(|| self.keep_alive.bytes())
+        if !self.liveness.is_due(pulse.beat.load(Ordering::Acquire)) {
+            return None;
+        }
+        if let Some(permit) = &self.permit {
+            let keep_alives = &permit.hub.counters.keep_alives;
+            keep_alives.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(keep_alive.bytes())
     }
 }
 
@@ -379,6 +395,10 @@ impl Stream for EventStream {
             .unwrap_or_else(PoisonError::into_inner);
         match stream.as_mut().poll_next(cx) {
             Poll::Ready(bytes) => {
+                // Again: what was found may have come after its right to it had ended.
+                if let Poll::Ready(end) = this.poll_must_end() {
+                    return Poll::Ready(end);
+                }
                 this.liveness.sent();
                 if let (None, Some(permit)) = (&bytes, &mut this.permit) {
                     permit.reason = EndReason::Finished;

@@ -268,8 +268,12 @@ where
                     source.as_mut().start_send(event)?;
                 }
             }
-            if source.poll_closed(cx).is_ready() {
+            if source.as_mut().poll_closed(cx).is_ready() {
                 return Poll::Ready(Err(SendError::Closed));
+            }
+            // The stream may have nothing more for long: what was taken does not wait for that.
+            if let Poll::Ready(flushed) = source.poll_flush(cx) {
+                flushed?;
             }
             match ready!(this.stream.as_mut().poll_next(cx)) {
                 Some(event) => *this.next = Some(event),

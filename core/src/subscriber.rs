@@ -77,6 +77,16 @@ enum Phase {
     Ended,
 }
 
+/// Why a cursor that finds nothing may end. Looked at before the news: whoever ended the stream had
+/// published all that it is to have by then.
+#[derive(Clone, Copy)]
+struct Endings {
+    /// The log is closed.
+    closed: bool,
+    /// A drain has ends to hand out.
+    drained: bool,
+}
+
 /// What a cursor finds at its place.
 enum Next {
     Bytes(Bytes),
@@ -134,10 +144,21 @@ impl Subscriber {
             }
             Phase::Following => {}
         }
-        // Before anything is delivered: it may be without the right to it by now.
         if let Some(reason) = self.permit.must_end() {
             return self.end(reason);
         }
+        let next = self.look(cx);
+        if matches!(next, Next::Bytes(_)) && self.phase == Phase::Following {
+            // Again: what was found may have come after its right to it had ended.
+            if let Some(reason) = self.permit.must_end() {
+                return self.end(reason);
+            }
+        }
+        next
+    }
+
+    /// What there is for it.
+    fn look(&mut self, cx: &mut Context<'_>) -> Next {
         if let Some(gap) = self.gap.take() {
             return self.tell(&gap);
         }
@@ -146,8 +167,7 @@ impl Subscriber {
                 return next;
             }
         }
-        // Read before the tail: a log that was closed then has no news after what we find.
-        let closed = self.permit.hub.is_closed();
+        let endings = self.endings();
         loop {
             if self.view.evicted() > self.place.max(self.told) {
                 match self.lag(cx) {
@@ -183,7 +203,15 @@ impl Subscriber {
                 Fill::Nothing(tail) => self.place = tail,
             }
         }
-        self.rest(closed)
+        self.rest(endings)
+    }
+
+    fn endings(&self) -> Endings {
+        let hub = &self.permit.hub;
+        Endings {
+            closed: hub.is_closed(),
+            drained: hub.drain.has_ends(),
+        }
     }
 
     fn tell(&mut self, gap: &Gap) -> Next {
@@ -202,6 +230,7 @@ impl Subscriber {
     /// Goes on in the backend, or waits for the window to have what comes next. `None`: it is in
     /// the window.
     fn come_in(&mut self, cx: &mut Context<'_>) -> Option<Next> {
+        let endings = self.endings();
         let hub = &self.permit.hub;
         match self.outside.as_deref_mut()? {
             Outside::Behind(catch_up) => match catch_up.next(&hub.memory, &self.view, cx) {
@@ -219,15 +248,10 @@ impl Subscriber {
                 Step::More => Some(Next::More),
                 // The backend may be away for long, and the client has its place: it goes on
                 // elsewhere.
-                Step::Waiting => {
-                    let closed = hub.is_closed();
-                    Some(self.rest(closed))
-                }
+                Step::Waiting => Some(self.rest(endings)),
             },
             Outside::Ahead { id, life } => {
                 let (id, life) = (*id, *life);
-                // Read before the look, as in `next`.
-                let closed = hub.is_closed();
                 match hub.memory.join(&self.view, id, life) {
                     Some(Joined {
                         place, skip: None, ..
@@ -236,11 +260,11 @@ impl Subscriber {
                         self.outside = None;
                         None
                     }
-                    _ if closed => Some(self.end(EndReason::Closed)),
+                    _ if endings.closed => Some(self.end(EndReason::Closed)),
                     Some(Joined { place, .. }) => {
                         // All that is here, it has.
                         self.place = place;
-                        Some(self.rest(closed))
+                        Some(self.rest(endings))
                     }
                     // What it waited for has come and gone, or the log has begun anew.
                     None => {
@@ -255,12 +279,12 @@ impl Subscriber {
     }
 
     /// Nothing to send: the end, if it has come, or a sign of life, if it is due.
-    fn rest(&mut self, closed: bool) -> Next {
-        if closed {
+    fn rest(&mut self, endings: Endings) -> Next {
+        if endings.closed {
             return self.end(EndReason::Closed);
         }
         let hub = &self.permit.hub;
-        if hub.drain.take_end() {
+        if endings.drained && hub.drain.take_end() {
             return self.end(EndReason::Drained);
         }
         if self.liveness.is_due(hub.beat()) {

@@ -74,6 +74,33 @@ impl fmt::Display for Unscheduled {
 
 impl std::error::Error for Unscheduled {}
 
+/// Has a task woken at a time, by one call of the timer however often the task is polled until then.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    /// When the timer will wake whom.
+    set: Option<(Instant, Waker)>,
+}
+
+impl Alarm {
+    /// Sees to it that the task is woken at `deadline`. It may be woken before that too, by a call
+    /// that it has asked for already.
+    pub(crate) fn set(
+        &mut self,
+        timer: &dyn Timer,
+        deadline: Instant,
+        task: &Waker,
+    ) -> Result<(), Unscheduled> {
+        if let Some((at, known)) = &self.set {
+            if *at <= deadline && timer.now() < *at && known.will_wake(task) {
+                return Ok(());
+            }
+        }
+        timer.wake_at(deadline, task.clone())?;
+        self.set = Some((deadline, task.clone()));
+        Ok(())
+    }
+}
+
 /// The default [`Timer`]: one thread for the whole process, named `fanfare-timer`.
 ///
 /// It starts with the first call that is scheduled and sleeps between calls.
@@ -82,48 +109,41 @@ pub struct ThreadTimer;
 
 impl Timer for ThreadTimer {
     fn wake_at(&self, deadline: Instant, waker: Waker) -> Result<(), Unscheduled> {
-        static THREAD: OnceLock<Arc<Alarms>> = OnceLock::new();
-        let alarms = THREAD.get_or_init(Arc::default);
+        static THREAD: OnceLock<Arc<Caller>> = OnceLock::new();
+        let caller = THREAD.get_or_init(Arc::default);
         {
-            let mut state = alarms.lock();
+            let mut state = caller.lock();
             if !state.running {
-                let alarms = Arc::clone(alarms);
+                let runs = Arc::clone(caller);
                 let builder = thread::Builder::new().name("fanfare-timer".to_owned());
                 // A thread may be refused now and granted at the next call.
-                if builder.spawn(move || alarms.run()).is_err() {
+                if builder.spawn(move || runs.run()).is_err() {
                     return Err(Unscheduled(waker));
                 }
                 state.running = true;
             }
-            let order = state.scheduled;
-            state.scheduled += 1;
-            state.heap.push(Alarm {
-                deadline,
-                order,
-                waker,
-            });
+            state.calls.add(deadline, waker);
         }
-        alarms.changed.notify_one();
+        caller.changed.notify_one();
         Ok(())
     }
 }
 
 /// What is scheduled, and the thread that waits for it.
 #[derive(Default)]
-struct Alarms {
-    state: Mutex<AlarmState>,
+struct Caller {
+    state: Mutex<CallerState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct AlarmState {
+struct CallerState {
     running: bool,
-    scheduled: u64,
-    heap: BinaryHeap<Alarm>,
+    calls: Calls,
 }
 
-impl Alarms {
-    fn lock(&self) -> MutexGuard<'_, AlarmState> {
+impl Caller {
+    fn lock(&self) -> MutexGuard<'_, CallerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,17 +151,17 @@ impl Alarms {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            match state.heap.peek().map(|alarm| alarm.deadline) {
+            match state.calls.next() {
                 Some(deadline) if deadline <= now => {
-                    let due = state.heap.pop();
+                    let due = state.calls.take();
                     drop(state);
                     // Who schedules a call that is due at once is often put aside for this
                     // thread, on the same processor, until the call has been made: it goes first.
                     thread::yield_now();
-                    if let Some(alarm) = due {
+                    if let Some(waker) = due {
                         // Foreign code: its panic is reported by the hook and ends there, since
                         // this thread serves others too.
-                        let _ = catch_unwind(AssertUnwindSafe(|| alarm.waker.wake()));
+                        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                     }
                     state = self.lock();
                 }
@@ -161,32 +181,62 @@ impl Alarms {
     }
 }
 
+/// The calls that are to be made.
+#[derive(Default)]
+struct Calls {
+    heap: BinaryHeap<Call>,
+    /// How many were ever added: those of one time are made in the order in which they came.
+    added: u64,
+}
+
+impl Calls {
+    fn add(&mut self, deadline: Instant, waker: Waker) {
+        let order = self.added;
+        self.added += 1;
+        self.heap.push(Call {
+            deadline,
+            order,
+            waker,
+        });
+    }
+
+    /// When the earliest is to be made.
+    fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|call| call.deadline)
+    }
+
+    /// Whom the earliest is to wake. The caller does so outside its lock.
+    fn take(&mut self) -> Option<Waker> {
+        self.heap.pop().map(|call| call.waker)
+    }
+}
+
 /// Orders by deadline, the earliest first in a heap that pops the greatest.
-struct Alarm {
+struct Call {
     deadline: Instant,
     order: u64,
     waker: Waker,
 }
 
-impl Ord for Alarm {
+impl Ord for Call {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (other.deadline, other.order).cmp(&(self.deadline, self.order))
     }
 }
 
-impl PartialOrd for Alarm {
+impl PartialOrd for Call {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Alarm {
+impl PartialEq for Call {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Alarm {}
+impl Eq for Call {}
 
 /// A [`Timer`] whose time passes when a test says so.
 ///
@@ -210,43 +260,45 @@ pub struct ManualTimer(Arc<Manual>);
 
 struct Manual {
     start: Instant,
-    state: Mutex<(Duration, BinaryHeap<Alarm>)>,
+    state: Mutex<ManualState>,
+}
+
+#[derive(Default)]
+struct ManualState {
+    /// Since the start. It only grows.
+    passed: Duration,
+    calls: Calls,
 }
 
 impl ManualTimer {
     /// A clock that stands still.
     #[must_use]
     pub fn new() -> Self {
-        let state = Mutex::new((Duration::ZERO, BinaryHeap::new()));
         Self(Arc::new(Manual {
             start: Instant::now(),
-            state,
+            state: Mutex::default(),
         }))
     }
 
     /// Lets `time` pass: every call that falls due is made, in order, before this returns.
     pub fn advance(&self, time: Duration) {
-        let target = self.lock().0 + time;
+        let target = self.lock().passed + time;
         loop {
             let mut state = self.lock();
-            match state.1.peek().map(|alarm| alarm.deadline - self.0.start) {
-                Some(due) if due <= target => {
-                    state.0 = state.0.max(due);
-                    let alarm = state.1.pop();
-                    drop(state);
-                    if let Some(alarm) = alarm {
-                        alarm.waker.wake();
-                    }
-                }
-                _ => {
-                    state.0 = target;
-                    return;
-                }
+            let next = state.calls.next().map(|deadline| deadline - self.0.start);
+            let due = next.filter(|due| *due <= target);
+            // Another thread, or a call, may have moved it further meanwhile.
+            state.passed = state.passed.max(due.unwrap_or(target));
+            if due.is_none() {
+                return;
             }
+            let waker = state.calls.take();
+            drop(state);
+            waker.into_iter().for_each(Waker::wake);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Duration, BinaryHeap<Alarm>)> {
+    fn lock(&self) -> MutexGuard<'_, ManualState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -259,20 +311,17 @@ impl Default for ManualTimer {
 
 impl Timer for ManualTimer {
     fn now(&self) -> Instant {
-        self.0.start + self.lock().0
+        self.0.start + self.lock().passed
     }
 
     fn wake_at(&self, deadline: Instant, waker: Waker) -> Result<(), Unscheduled> {
-        if deadline <= self.now() {
-            waker.wake();
+        let mut state = self.lock();
+        // One lock for the look and for what comes of it, or the clock could pass in between.
+        if deadline > self.0.start + state.passed {
+            state.calls.add(deadline, waker);
         } else {
-            let mut state = self.lock();
-            let order = state.1.len() as u64;
-            state.1.push(Alarm {
-                deadline,
-                order,
-                waker,
-            });
+            drop(state);
+            waker.wake();
         }
         Ok(())
     }

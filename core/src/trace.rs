@@ -8,8 +8,6 @@
 use std::error::Error;
 use std::time::Duration;
 
-#[cfg(feature = "tracing")]
-use crate::broadcaster::Reason as _;
 use crate::broadcaster::{Drained, EndReason};
 use crate::error::{PublishError, RefusedReason};
 use crate::gap::Gap;

@@ -8,13 +8,22 @@ use fanfare_core::broadcaster::{EndReason, KeyFull, Rate};
 use fanfare_core::response::Answer;
 use fanfare_core::timer::ManualTimer;
 use fanfare_core::{
-    channel, Broadcaster, Event, EventStream, LagPolicy, Refused, RefusedReason, WhenRefused,
+    channel, Broadcaster, Event, EventStream, GapReason, KeepAlive, LagPolicy, Refused,
+    RefusedReason, WhenRefused,
 };
 use futures_lite::stream;
 use support::{next_now, poll_now, Client};
 
 fn reason<T>(opened: Result<T, Refused>) -> Option<RefusedReason> {
     opened.err().map(|refused| refused.reason)
+}
+
+/// No trait is in scope here.
+#[test]
+fn every_reason_says_its_word() {
+    assert_eq!(EndReason::Unauthorized.as_str(), "unauthorized");
+    assert_eq!(RefusedReason::KeyFull.as_str(), "key_full");
+    assert_eq!(GapReason::Unparsable.as_str(), "unparsable");
 }
 
 #[test]
@@ -68,6 +77,88 @@ fn the_oldest_of_a_key_can_make_room_for_the_newest() {
         .build();
     let opened = nobody.subscribe("a").key("k").open();
     assert_eq!(reason(opened), Some(RefusedReason::KeyFull));
+}
+
+/// One stream may have several keys; one that makes room under one of them does so under all.
+#[test]
+fn no_more_streams_are_ended_than_room_is_needed() {
+    let hub = Broadcaster::builder()
+        .max_per_key(2)
+        .when_key_full(KeyFull::EndOldest)
+        .build();
+    let open = |user: &str, address: &str| hub.subscribe("a").key(user).key(address).open();
+    let shown = || -> Vec<_> {
+        let streams = hub.streams();
+        streams.iter().map(|stream| stream.keys.join(" ")).collect()
+    };
+    let elsewhere = open("bob", "home").expect("admitted");
+    let first = open("ann", "home").expect("admitted");
+    let second = open("ann", "work").expect("admitted");
+    // Ann has two, and two are at home: the one that is both makes room for both.
+    let third = open("ann", "home").expect("admitted");
+    drop(first);
+    assert_eq!(shown(), ["bob home", "ann work", "ann home"]);
+    assert_eq!(hub.stats().ended.of(EndReason::Replaced), 1);
+    drop((elsewhere, second, third));
+    assert_eq!(hub.stats().ended.of(EndReason::Replaced), 1);
+
+    // The oldest of each, where they are not the same.
+    let older = open("dan", "here").expect("admitted");
+    let old = open("cy", "there").expect("admitted");
+    let both = [open("dan", "there"), open("cy", "here")];
+    let newest = open("dan", "there").expect("admitted");
+    drop((older, old));
+    assert_eq!(hub.stats().ended.of(EndReason::Replaced), 3);
+    assert_eq!(shown(), ["dan there", "cy here", "dan there"]);
+    drop((both, newest));
+    assert!(hub.streams().is_empty());
+}
+
+/// A client that reads nothing does not read its end either, and keeps its connection.
+#[test]
+fn who_never_reads_holds_at_most_twice_as_many_streams_as_it_may() {
+    let hub = Broadcaster::builder()
+        .max_per_key(3)
+        .when_key_full(KeyFull::EndOldest)
+        .build();
+    let open = |key: &str| hub.subscribe("a").key(key).open();
+    let mut unread: Vec<_> = (0..6).map(|_| open("k").expect("admitted")).collect();
+    assert_eq!(reason(open("k")), Some(RefusedReason::KeyFull));
+    assert_eq!(hub.streams().len(), 6, "all are open");
+    assert_eq!(hub.disconnect("k"), 3, "of these, three are to end already");
+
+    // Whoever reads its end makes room, whichever it was.
+    drop(unread.remove(1));
+    unread.push(open("k").expect("admitted"));
+    assert_eq!(reason(open("k")), Some(RefusedReason::KeyFull));
+    drop(unread.remove(4));
+    unread.push(open("k").expect("admitted"));
+    assert_eq!(reason(open("k")), Some(RefusedReason::KeyFull));
+    drop(unread);
+    let again: Vec<_> = (0..6).map(|_| open("k")).collect();
+    assert!(again.iter().all(Result::is_ok), "all is forgotten");
+}
+
+/// An address from which ever new users come.
+#[test]
+fn who_never_reads_holds_no_more_under_a_key_that_many_others_share() {
+    let hub = Broadcaster::builder()
+        .max_per_key(2)
+        .when_key_full(KeyFull::EndOldest)
+        .build();
+    let open = |user: &str, address: &str| hub.subscribe("a").key(user).key(address).open();
+    let mut held = Vec::new();
+    for n in 0..20 {
+        let user = n.to_string();
+        // Two from here, and two from elsewhere in whose favour they are ended.
+        held.extend((0..2).filter_map(|_| open(&user, "here").ok()));
+        held.extend((0..2).filter_map(|_| open(&user, &format!("elsewhere {n}")).ok()));
+    }
+    let streams = hub.streams();
+    let here = streams
+        .iter()
+        .filter(|s| s.keys.iter().any(|key| **key == *"here"));
+    assert_eq!(here.count(), 4);
 }
 
 #[test]
@@ -147,6 +238,36 @@ fn a_crowd_that_came_once_is_forgotten_by_those_who_come_after_it() {
     });
     let kept = cost.bytes_current;
     assert!(kept < 2 << 20, "{kept} bytes are left of 20,000 keys");
+}
+
+/// All of them come within one interval: none is forgotten because it had no effect any more.
+#[test]
+fn a_flood_of_keys_is_bounded_and_does_not_absolve_who_came_too_often() {
+    let timer = ManualTimer::new();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let hub = Broadcaster::builder()
+        .timer(timer.clone())
+        .max_rate_per_key(Rate::new(1, day).burst(3))
+        .build();
+    let open = |key: &str| reason(hub.subscribe("a").key(key).open());
+    for _ in 0..3 {
+        assert_eq!(open("often"), None, "a burst");
+    }
+    assert_eq!(open("often"), Some(RefusedReason::Rate));
+    let mut flood = 0..;
+    let mut flooded_by = |count: usize| {
+        let cost = allocation_counter::measure(|| {
+            for n in flood.by_ref().take(count) {
+                assert_eq!(open(&format!("2001:db8::{n}")), None);
+            }
+        });
+        cost.bytes_current
+    };
+    let first = flooded_by(70_000);
+    let more = flooded_by(10_000);
+    assert!(first < 16 << 20, "{first} bytes");
+    assert!(more < 64 << 10, "{more} more bytes for 10,000 more keys");
+    assert_eq!(open("often"), Some(RefusedReason::Rate));
 }
 
 #[test]
@@ -238,6 +359,41 @@ fn private_streams_are_counted_limited_and_given_back_with_all_others() {
     assert!(farewell.starts_with(b"retry: "));
     assert_eq!(next_now(&mut body), None, "closed with all the others");
     assert!(poll_now(&mut body).is_ready());
+}
+
+#[test]
+fn private_streams_are_kept_alive_as_their_broadcaster_says_unless_they_say_otherwise() {
+    let timer = ManualTimer::new();
+    let second = Duration::from_secs(1);
+    let hub = Broadcaster::builder()
+        .timer(timer.clone())
+        .keep_alive(KeepAlive::every(10 * second).event("ping"))
+        .build();
+    let open = |stream: EventStream| {
+        let mut stream = hub.private(stream).open().expect("admitted");
+        assert_eq!(next_now(&mut stream).expect("the opening"), ":\n");
+        assert!(poll_now(&mut stream).is_pending());
+        stream
+    };
+    let silent = || EventStream::new(stream::pending::<Event>());
+    let mut usual = open(silent());
+    let mut own = open(silent().keep_alive(KeepAlive::every(30 * second)));
+    let mut none = open(silent().keep_alive(KeepAlive::off()));
+    let own_timer = ManualTimer::new();
+    let mut elsewhere = open(silent().timer(own_timer.clone()));
+
+    timer.advance(10 * second);
+    let ping = next_now(&mut usual).expect("a sign of life");
+    assert!(ping.starts_with(b"event: ping\n"));
+    for other in [&mut own, &mut none, &mut elsewhere] {
+        assert!(poll_now(other).is_pending());
+    }
+    assert_eq!(hub.stats().keep_alives, 1);
+    timer.advance(20 * second);
+    assert_eq!(next_now(&mut own).expect("a sign of life"), ":\n");
+    own_timer.advance(10 * second);
+    assert!(next_now(&mut elsewhere).is_some());
+    assert_eq!(hub.stats().keep_alives, 3);
 }
 
 #[test]

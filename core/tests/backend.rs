@@ -16,6 +16,7 @@ use fanfare_core::{
     Retention, SendError, Topic,
 };
 use futures_lite::future::{block_on, poll_once};
+use futures_lite::StreamExt as _;
 use remote::Remote;
 use support::{brief, gaps, ids, read, wait_for, Client, Seen, DEADLINE};
 
@@ -68,6 +69,63 @@ fn what_a_producer_has_sent_is_published_though_it_drops_its_source() {
     remote.set_up(false);
     let failed = block_on(hub.topic("a").send(Event::data("3")));
     assert!(matches!(failed, Err(SendError::Publish(_))), "{failed:?}");
+}
+
+#[test]
+fn what_is_repeated_under_its_key_counts_once_with_a_backend_or_without() {
+    let remote = Remote::new(1_000);
+    for hub in [Broadcaster::new(), hub_before(&remote, 100)] {
+        let publish = |key: &str| {
+            let published = hub.publish("a", Event::data("1")).key(key);
+            block_on(published).expect("up")
+        };
+        let first = publish("one");
+        assert_eq!(publish("one"), first);
+        assert!(publish("two") > first);
+        assert_eq!(publish("one"), first);
+        assert_eq!(hub.stats().published, 2);
+    }
+}
+
+#[test]
+fn a_producer_that_waits_for_its_next_event_has_published_the_last() {
+    let remote = Remote::new(1_000);
+    let hub = hub_before(&remote, 100);
+    let mut client = Client::open(hub.subscribe("a"));
+    let one_then_none = futures_lite::stream::once(Event::data("1"))
+        .chain(futures_lite::stream::pending::<Event>());
+    let mut forward = std::pin::pin!(forward(one_then_none, hub.topic("a")));
+    wait_for("the event", || {
+        assert!(block_on(poll_once(forward.as_mut())).is_none());
+        client.drain_brief().contains('1').then_some(())
+    });
+}
+
+#[test]
+fn what_is_published_before_the_tail_begins_reaches_those_who_are_here() {
+    for _ in 0..50 {
+        let remote = Remote::new(1_000);
+        let hub = Broadcaster::builder()
+            .keep_alive(KeepAlive::off())
+            .backend(remote.clone())
+            .build();
+        let mut client = Client::open(hub.subscribe("a"));
+        let _ = (client.poll(), client.poll());
+        let id = block_on(hub.publish("a", Event::data("1"))).expect("up");
+        assert_eq!(ids(&read(&mut client, 1)), [id]);
+    }
+}
+
+#[test]
+fn nothing_is_published_where_no_tail_would_bring_it() {
+    let remote = Remote::new(1_000);
+    remote.set_up(false);
+    let hub = Broadcaster::builder().backend(remote.clone()).build();
+    let publish = || block_on(hub.publish("a", Event::data("1")));
+    assert!(publish().expect_err("away").is_retryable());
+    remote.set_up(true);
+    wait_until_ready(&hub);
+    publish().expect("up");
 }
 
 #[test]

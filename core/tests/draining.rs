@@ -82,6 +82,27 @@ fn ends_are_spread_evenly_over_the_window() {
 }
 
 #[test]
+fn those_who_leave_by_themselves_hurry_nobody_else() {
+    let timer = ManualTimer::new();
+    let hub = quiet(&timer);
+    let mut clients = asleep(&hub, 1_000);
+    let mut draining = pin!(hub.drain(Drain::over(Duration::from_secs(5))));
+    assert!(poll(draining.as_mut()).is_pending());
+    clients.truncate(500);
+    let mut histogram = Vec::new();
+    for _ in 0..10 {
+        timer.advance(Duration::from_millis(500));
+        let before = clients.len();
+        clients.retain_mut(|client| !client.drain().contains(&Seen::End));
+        histogram.push(before - clients.len());
+    }
+    assert!(
+        histogram.iter().all(|ends| (45..=55).contains(ends)),
+        "{histogram:?}"
+    );
+}
+
+#[test]
 fn until_its_end_a_stream_receives_what_is_published() {
     let timer = ManualTimer::new();
     let hub = quiet(&timer);

@@ -4,11 +4,12 @@
 mod support;
 
 use std::collections::HashSet;
-use std::task::Poll;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fanfare_core::timer::ManualTimer;
+use fanfare_core::timer::{ManualTimer, Timer, Unscheduled};
 use fanfare_core::{
     Broadcaster, Event, EventSource as _, KeepAlive, LagPolicy, PublishError, RefusedReason,
     Retention, SendError, Topic,
@@ -38,6 +39,46 @@ fn each_policy_does_to_a_slow_client_what_it_says() {
         assert_eq!(client.drain_brief(), then, "{policy}, afterwards");
         assert_eq!(hub.stats().gaps.total(), 1, "{policy}");
     }
+}
+
+#[test]
+fn a_publisher_that_is_faster_than_the_timer_piles_nothing_up() {
+    /// A timer that is late: it keeps its calls until somebody makes them.
+    #[derive(Clone, Debug, Default)]
+    struct Late(Arc<Mutex<Vec<Waker>>>);
+
+    impl Timer for Late {
+        fn wake_at(&self, _: Instant, waker: Waker) -> Result<(), Unscheduled> {
+            self.0.lock().expect("no test panics here").push(waker);
+            Ok(())
+        }
+    }
+
+    let timer = Late::default();
+    let calls = || std::mem::take(&mut *timer.0.lock().expect("no test panics here"));
+    let hub = Broadcaster::builder()
+        .timer(timer.clone())
+        .keep_alive(KeepAlive::off())
+        .build();
+    // So many that their waking is left to the timer, in two selections.
+    let mut crowd: Vec<_> = (0..1_100)
+        .map(|_| Client::open(hub.subscribe("a")))
+        .collect();
+    crowd.push(Client::open(hub.subscribe("all")));
+    for client in &mut crowd {
+        client.drain();
+    }
+    publish_many(&hub, "a", 100);
+    let waiting = calls();
+    assert_eq!(waiting.len(), 1);
+    waiting.into_iter().for_each(Waker::wake);
+    for client in &mut crowd {
+        assert!(client.was_woken());
+        assert_eq!(client.drain().len(), 100);
+    }
+    // And the next publish calls again.
+    publish(&hub, "a");
+    assert_eq!(calls().len(), 1);
 }
 
 #[test]

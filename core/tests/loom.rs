@@ -304,6 +304,47 @@ fn disconnect_against_poll() {
     }
 }
 
+/// What is published once a key has been disconnected reaches none of its streams, also one that
+/// has just found itself in its right.
+#[test]
+fn disconnect_then_publish_against_poll() {
+    model(|| {
+        let hub = hub(8);
+        let opened = hub.subscribe("t").key("k").open();
+        let mut subscriber = opened.expect("open");
+        block_on(async {
+            assert_eq!(next(&mut subscriber).await.expect("the opening"), ":\n");
+            hub.try_publish("t", Event::data("1")).expect("open");
+            let ending = thread::spawn(move || {
+                hub.disconnect("k");
+                hub.try_publish("t", Event::data("2")).expect("open");
+                hub
+            });
+            while let Some(text) = next(&mut subscriber).await {
+                assert!(!text.contains("data: 2"), "{text}");
+            }
+            drop(ending.join().expect("no panic"));
+        });
+    });
+}
+
+/// A stream that a drain ends has what was published before it.
+#[test]
+fn publish_then_drain_against_poll() {
+    model(|| {
+        let hub = hub(8);
+        let mut subscriber = subscribe(&hub);
+        let draining = thread::spawn(move || {
+            hub.try_publish("t", Event::data("1")).expect("open");
+            block_on(hub.drain(Drain::over(std::time::Duration::ZERO)))
+        });
+        assert_eq!(read(&mut subscriber, 1), ["1"]);
+        assert_eq!(block_on(next(&mut subscriber)), None);
+        drop(subscriber);
+        assert_eq!(draining.join().expect("no panic").forced, 0);
+    });
+}
+
 /// Who is admitted as a drain begins is ended by it.
 #[test]
 fn a_drain_against_an_admission() {

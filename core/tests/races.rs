@@ -172,7 +172,7 @@ fn calls_of_the_timer_do_not_pile_up() {
     assert_eq!(timer.calls_since(0), 101, "one for each deadline");
     timer.clock.advance(3_400 * SECOND);
     assert!(long.was_woken());
-    assert_eq!(hub.stats().ended.of(EndReason::Left), 100);
+    assert_eq!(hub.stats().ended.of(EndReason::Expired), 100);
 }
 
 /// A clock is foreign code. This one looks at the broadcaster.

@@ -3,14 +3,16 @@
 
 mod support;
 
-use std::cell::Cell;
-use std::collections::HashSet;
-use std::future::Future as _;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fanfare_core::broadcaster::EndReason;
+use fanfare_core::broadcaster::{Drain, EndReason};
 use fanfare_core::timer::ManualTimer;
 use fanfare_core::{channel, Broadcaster, EventSource as _, LagPolicy};
 use futures_lite::future;
@@ -102,6 +104,39 @@ fn nothing_is_delivered_after_a_right_has_expired() {
     assert!(other.drain_brief().starts_with("#1 #2"));
     drop((expiring, unread));
     assert_eq!(hub.stats().ended.of(EndReason::Expired), 2);
+}
+
+/// A framework drops a body when it is told that its client has gone, read or not.
+#[test]
+fn a_stream_that_is_dropped_unread_has_ended_for_the_reason_it_was_given() {
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder().timer(timer.clone()).build();
+    let open = || hub.subscribe("a").key("k");
+    let ended = |reason| hub.stats().ended.of(reason);
+
+    let disconnected = open().open().expect("admitted");
+    hub.disconnect("k");
+    drop(disconnected);
+    assert_eq!(ended(EndReason::Disconnected), 1);
+
+    let second = Duration::from_secs(1);
+    let expired = open().expires_in(second).open().expect("admitted");
+    let left = open().expires_in(2 * second).open().expect("admitted");
+    timer.advance(second);
+    drop((expired, left));
+    assert_eq!((ended(EndReason::Expired), ended(EndReason::Left)), (1, 1));
+
+    let (_client, stream) = channel(1);
+    let drained = hub.private(stream).open().expect("admitted");
+    let mut draining = Box::pin(hub.drain(Drain::over(second)));
+    let (_, waker) = Wakes::new();
+    let mut cx = Context::from_waker(&waker);
+    assert!(draining.as_mut().poll(&mut cx).is_pending());
+    timer.advance(second);
+    drop(drained);
+    assert!(draining.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(ended(EndReason::Drained), 1);
+    assert_eq!(hub.stats().ended.total(), 4);
 }
 
 /// The timer may be late; the clock is asked.
@@ -226,6 +261,7 @@ fn asking_does_not_keep_the_broadcaster_open() {
     assert!(asking.as_mut().poll(&mut cx).is_ready());
 }
 
+/// Who is still being asked for is left out of a round.
 #[test]
 fn rounds_begin_an_interval_apart_however_long_they_take() {
     let timer = ManualTimer::new();
@@ -260,7 +296,132 @@ fn rounds_begin_an_interval_apart_however_long_they_take() {
         }
         timer.advance(Duration::from_secs(1));
     }
-    assert_eq!(*began.borrow(), [30, 60, 90, 130, 160, 190]);
+    assert_eq!(*began.borrow(), [30, 60, 90, 150, 180]);
+}
+
+/// An asking, and the task that it runs in.
+struct Asking<F> {
+    future: Pin<Box<F>>,
+    wakes: Arc<Wakes>,
+    waker: Waker,
+}
+
+impl<F: Future<Output = ()>> Asking<F> {
+    fn new(future: F) -> Self {
+        let (wakes, waker) = Wakes::new();
+        Self {
+            future: Box::pin(future),
+            wakes,
+            waker,
+        }
+    }
+
+    /// Polls it until it has nothing to do.
+    fn turn(&mut self) {
+        loop {
+            let poll = self
+                .future
+                .as_mut()
+                .poll(&mut Context::from_waker(&self.waker));
+            assert!(poll.is_pending());
+            if self.wakes.take() == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// What may happen to one who asks a directory that does not answer.
+#[test]
+fn an_answer_that_never_comes_concerns_its_key_alone() {
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder().timer(timer.clone()).build();
+    // More of them hang than are asked for at a time.
+    let hanging: Vec<_> = (0..40)
+        .map(|n| hub.subscribe("a").key(format!("hangs {n}")).open())
+        .collect();
+    let _others: Vec<_> = (0..40)
+        .map(|n| hub.subscribe("a").key(format!("answers {n}")).open())
+        .collect();
+    let asked = RefCell::new(BTreeMap::new());
+    let pending = Rc::new(());
+    let may_listen = |key: Arc<str>| {
+        *asked.borrow_mut().entry(key.to_string()).or_insert(0) += 1;
+        let hangs = key.starts_with("hangs").then(|| Rc::clone(&pending));
+        async move {
+            if let Some(_held) = hangs {
+                future::pending::<()>().await;
+            }
+            true
+        }
+    };
+    let interval = Duration::from_secs(30);
+    let mut asking = Asking::new(hub.authorize_every(interval, may_listen));
+    let all = |word: &str, times: usize| {
+        let asked = asked.borrow();
+        let named = || asked.iter().filter(|(key, _)| key.starts_with(word));
+        assert_eq!(named().count(), 40, "each {word}");
+        assert!(named().all(|(_, n)| *n == times), "{word}: {asked:?}");
+    };
+    asking.turn();
+    // An interval later sixteen that hang keep nobody waiting any more: the first round is over after
+    // two, and the second begins.
+    for _ in 0..3 {
+        timer.advance(interval);
+        asking.turn();
+    }
+    all("answers", 2);
+    all("hangs", 1);
+    for round in 3..6 {
+        timer.advance(interval);
+        asking.turn();
+        all("answers", round);
+        all("hangs", 1);
+    }
+    // Nobody waits for an answer on behalf of one who has gone.
+    drop(hanging);
+    timer.advance(interval);
+    asking.turn();
+    assert_eq!(Rc::strong_count(&pending), 1);
+}
+
+#[test]
+fn a_key_whose_answer_is_late_is_asked_for_again_in_the_next_round() {
+    let timer = ManualTimer::new();
+    let hub = Broadcaster::builder()
+        .timer(timer.clone())
+        .keep_alive(fanfare_core::KeepAlive::off())
+        .build();
+    let mut client = Client::open(hub.subscribe("a").key("k"));
+    assert_eq!(client.drain_brief(), "");
+    let asked = Cell::new(0);
+    let answer = Rc::new(Cell::new(None));
+    let may_listen = |_| {
+        asked.set(asked.get() + 1);
+        let answer = Rc::clone(&answer);
+        std::future::poll_fn(move |_| answer.take().map_or(Poll::Pending, Poll::Ready))
+    };
+    let interval = Duration::from_secs(30);
+    let mut asking = Asking::new(hub.authorize_every(interval, may_listen));
+    asking.turn();
+    for _ in 0..5 {
+        timer.advance(interval);
+        asking.turn();
+    }
+    assert_eq!(asked.get(), 1, "its answer is still to come");
+    answer.set(Some(true));
+    asking.turn();
+    timer.advance(interval);
+    asking.turn();
+    assert_eq!(asked.get(), 2);
+    timer.advance(10 * interval);
+    asking.turn();
+    answer.set(Some(false));
+    asking.turn();
+    assert_eq!(client.drain_brief(), "retry end", "late is not never");
+    assert_eq!(hub.stats().ended.of(EndReason::Unauthorized), 0);
+    drop(client);
+    assert_eq!(hub.stats().ended.of(EndReason::Unauthorized), 1);
 }
 
 #[test]

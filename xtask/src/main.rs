@@ -22,6 +22,7 @@ use run::Failure;
 use workspace::Workspace;
 
 fn main() -> ExitCode {
+    env::set_var("PATH", tools::search_path());
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     let outcome = match parse(&arguments) {
         Some(Request::Help) => {

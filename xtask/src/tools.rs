@@ -5,6 +5,7 @@
 //! target folder.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,10 +49,12 @@ pub(crate) fn cpp_compiler() -> Result<(), Failure> {
 /// Programs that have to be in `PATH`.
 struct Programs {
     names: &'static [&'static str],
-    /// A command that succeeds if they are whole; the names alone do not always say so.
+    /// A command that succeeds if they are whole, and new enough; the names alone do not always say so.
     probe: Option<&'static [&'static str]>,
     /// Debian's packages of them.
     packages: &'static [&'static str],
+    /// What to do where Debian's packages are not enough.
+    otherwise: Option<&'static str>,
 }
 
 const PROGRAMS: [Programs; 6] = [
@@ -59,26 +62,40 @@ const PROGRAMS: [Programs; 6] = [
         names: &["chromium", "chromedriver"],
         probe: None,
         packages: &["chromium", "chromium-driver"],
+        otherwise: None,
     },
     Programs {
         names: &["curl"],
         probe: None,
         packages: &["curl"],
+        otherwise: None,
     },
     Programs {
         names: &["redis-server", "redis-cli"],
         probe: None,
         packages: &["redis-server"],
+        otherwise: None,
     },
     Programs {
         names: &["nginx"],
         probe: None,
         packages: &["nginx-light"],
+        otherwise: None,
     },
     Programs {
         names: &["node", "npm"],
-        probe: None,
+        // As in the clients' package.json.
+        probe: Some(&[
+            "node",
+            "--eval",
+            "const [major, minor, patch] = process.versions.node.split('.').map(Number); \
+             process.exit(major * 1e6 + minor * 1e3 + patch >= 20018001 ? 0 : 1)",
+        ]),
         packages: &["nodejs", "npm"],
+        otherwise: Some(
+            "Node.js has to be 20.18.1 or newer, and Debian 12 has 18: install 22 from \
+             https://nodejs.org/en/download or https://github.com/nodesource/distributions",
+        ),
     },
     PYTHON,
 ];
@@ -88,12 +105,14 @@ const PYTHON: Programs = Programs {
     // Debian's Python comes without what `venv` needs.
     probe: Some(&["python3", "-m", "ensurepip", "--version"]),
     packages: &["python3", "python3-venv"],
+    otherwise: None,
 };
 
 const CPP_COMPILER: Programs = Programs {
     names: &["c++"],
     probe: None,
     packages: &["g++"],
+    otherwise: None,
 };
 
 impl Programs {
@@ -109,11 +128,20 @@ impl Programs {
                 return Ok(());
             }
         }
-        Err(Failure::new(format!(
+        Err(Failure::new(self.wanted()))
+    }
+
+    /// What is missing, and what to do about it.
+    fn wanted(&self) -> String {
+        let mut wanted = format!(
             "this needs {} in PATH, and complete; on Debian:\n    sudo apt-get install {}",
             self.names.join(" and "),
             self.packages.join(" ")
-        )))
+        );
+        if let Some(otherwise) = self.otherwise {
+            wanted.push_str(&format!("\n{otherwise}"));
+        }
+        wanted
     }
 
     fn are_present(&self) -> bool {
@@ -226,8 +254,20 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
 }
 
 fn in_path(program: &str) -> bool {
+    env::split_paths(&search_path()).any(|folder| folder.join(program).is_file())
+}
+
+/// `PATH`, and where Debian has programs that it thinks only root starts: nginx for one. What xtask starts
+/// looks there, too.
+pub(crate) fn search_path() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from) {
+        if folder.is_dir() && !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    env::join_paths(folders).unwrap_or(path)
 }
 
 /// What to put before a command so that it runs as root, if that takes no password.
@@ -261,4 +301,35 @@ fn apt_get(prefix: &[&str], arguments: &[&str]) -> Command {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).stdin(Stdio::null());
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_root_are_looked_for_where_debian_has_them() {
+        let path: Vec<PathBuf> = env::split_paths(&search_path()).collect();
+        let own = env::var_os("PATH").unwrap_or_default();
+        let own: Vec<PathBuf> = env::split_paths(&own).collect();
+        assert_eq!(path[..own.len()], own);
+        let sbin = PathBuf::from("/usr/sbin");
+        assert_eq!(path.contains(&sbin), sbin.is_dir() || own.contains(&sbin));
+    }
+
+    #[test]
+    fn a_probe_decides_and_the_error_says_what_to_install() {
+        let programs = |probe| Programs {
+            names: &["sh"],
+            probe: Some(probe),
+            packages: &["dash"],
+            otherwise: Some("or build one"),
+        };
+        assert!(programs(&["sh", "-c", "exit 0"]).are_present());
+        let old = programs(&["sh", "-c", "exit 1"]);
+        assert!(!old.are_present());
+        let wanted = old.wanted();
+        assert!(wanted.contains("apt-get install dash"), "{wanted}");
+        assert!(wanted.ends_with("\nor build one"), "{wanted}");
+    }
 }

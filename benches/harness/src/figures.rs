@@ -50,6 +50,9 @@ pub struct Pinned {
     pub server: usize,
     /// The load's.
     pub load: usize,
+    /// Whether the two are threads of one core, so that either slows the other.
+    #[serde(default)]
+    pub share_a_core: bool,
 }
 
 /// One scenario: the same work for several servers.
@@ -61,6 +64,9 @@ pub struct Scenario {
     pub description: String,
     /// The numbers that define it: `clients`, `rate`, `bytes`, ...
     pub parameters: BTreeMap<String, u64>,
+    /// The figure that it is about, which [`Figure::RatioToNative`] compares; older files do not say.
+    #[serde(default)]
+    pub main_figure: Option<Figure>,
     /// One for each server, in the order of the report.
     pub rows: Vec<Row>,
 }
@@ -83,7 +89,35 @@ pub struct Server {
     /// `axum`, `hyper`, ..., `floor`, `nchan`, `better-sse`.
     pub name: String,
     /// `fanfare`, `native`, `floor`, `peer`, or a transport: `sse`, `websocket`, `long-poll`, `poll`.
+    /// `fanfare-inline` wakes inline, and `control` is Fanfare once more, in the place of `native`.
     pub kind: String,
+}
+
+impl Server {
+    /// Whether it is this project's: what it does wrong is a failure of the run, and what others do
+    /// is a finding.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        !matches!(&*self.kind, "native" | "peer" | "websocket")
+    }
+
+    /// Whether it is Fanfare in a framework, to be compared with the framework's native way.
+    #[must_use]
+    pub fn is_fanfare(&self) -> bool {
+        matches!(&*self.kind, "fanfare" | "fanfare-inline")
+    }
+
+    /// Whether it is what Fanfare in a framework is compared with.
+    #[must_use]
+    pub fn is_base(&self) -> bool {
+        matches!(&*self.kind, "native" | "control")
+    }
+
+    /// Whether it is the bare loop.
+    #[must_use]
+    pub fn is_floor(&self) -> bool {
+        self.kind == "floor"
+    }
 }
 
 /// What can be measured. Less is better unless it says otherwise.
@@ -99,7 +133,8 @@ pub enum Figure {
     /// [`CpuPerDelivery`](Self::CpuPerDelivery) as a multiple of the floor's in the same round; where
     /// servers take turns within a round, the median of its turns.
     RatioToFloor,
-    /// The same as a multiple of the framework's native way, where the two take turns.
+    /// The [scenario's main figure](Scenario::main_figure) as a multiple of that of the framework's
+    /// native way in the same round; where the two take turns within a round, the median of its turns.
     RatioToNative,
     /// Deliveries per second of the server's processor time. More is better.
     DeliveriesPerCpuSecond,
@@ -111,6 +146,11 @@ pub enum Figure {
     LatencyP99,
     /// The longest.
     LatencyMax,
+    /// The 99th percentile of the latency to those who read, without those who do not.
+    LatencyP99Without,
+    /// [`LatencyP99`](Self::LatencyP99) with clients that do not read, as a multiple of that
+    /// without them, at the same time.
+    RatioToWithout,
     /// Bytes between server and load per delivery, both ways; the request and the headers that open a
     /// stream apart.
     BytesPerEvent,
@@ -118,6 +158,9 @@ pub enum Figure {
     MemoryPerConnection,
     /// The server's largest resident memory, in bytes.
     PeakMemory,
+    /// What it has resident more than a server without them for each client that does not read, in
+    /// bytes.
+    MemoryPerStalled,
     /// System calls per delivery.
     SyscallsPerDelivery,
     /// Until the last client had caught up, in milliseconds.
@@ -130,14 +173,27 @@ pub enum Figure {
     PublishP50,
     /// The 99th percentile.
     PublishP99,
+    /// From a publish until the last of all clients has it, in microseconds: the median.
+    LastP50,
+    /// The 99th percentile.
+    LastP99,
     /// Requests per event and client.
     RequestsPerEvent,
     /// Gap events that clients were sent.
     Gaps,
+    /// Events that those were told are gone who had not read for a while.
+    Skipped,
+    /// Clients that had not read for a while, had missed something, and were not told.
+    NotTold,
+    /// Clients that had not read for a while and were disconnected.
+    Disconnected,
     /// The share of the time in which the load had something to do, in percent. Near 100 the times
     /// measured are the load's, not the server's.
     LoadBusy,
 }
+
+/// Above this share of the time, in percent, what is measured may be the load.
+pub const BUSY: f64 = 90.0;
 
 /// The rounds of one figure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,6 +236,17 @@ impl Spread {
             min,
             max,
             rounds: sorted.len(),
+        })
+    }
+}
+
+impl Report {
+    /// The rows that failed, and the scenarios they are in.
+    pub fn failed(&self) -> impl Iterator<Item = (&Scenario, &Row)> {
+        self.scenarios.iter().flat_map(|scenario| {
+            let failed = |row: &&Row| !row.failures.is_empty();
+            let rows = scenario.rows.iter().filter(failed);
+            rows.map(move |row| (scenario, row))
         })
     }
 }

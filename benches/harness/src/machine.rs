@@ -35,18 +35,46 @@ pub fn describe(pinned: Option<Pinned>) -> Machine {
     }
 }
 
-/// The first two processors that this process may run on, if there are two.
+/// Two processors that this process may run on, of two cores if possible; `None` if there is but one.
 ///
 /// # Errors
 ///
 /// The system does not say.
 pub fn two_processors() -> io::Result<Option<Pinned>> {
     let set = sched_getaffinity(None)?;
-    let mut processors = (0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor));
-    Ok(match (processors.next(), processors.next()) {
-        (Some(server), Some(load)) => Some(Pinned { server, load }),
-        _ => None,
+    let processors: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|&processor| set.is_set(processor))
+        .collect();
+    Ok(choose(&processors, siblings))
+}
+
+/// The first, and the first of another core, or else the second.
+fn choose(processors: &[usize], siblings: impl Fn(usize) -> Vec<usize>) -> Option<Pinned> {
+    let (&server, others) = processors.split_first()?;
+    let of_its_core = siblings(server);
+    let apart = others.iter().find(|other| !of_its_core.contains(other));
+    let load = *apart.or(others.first())?;
+    Some(Pinned {
+        server,
+        load,
+        share_a_core: apart.is_none(),
     })
+}
+
+/// The processors that are threads of the same core. Where the system does not say it is alone.
+fn siblings(processor: usize) -> Vec<usize> {
+    let file = format!("/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list");
+    parse_list(&fs::read_to_string(file).unwrap_or_default())
+}
+
+/// A list as Linux writes one: `0,4` or `0-1`.
+fn parse_list(text: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    let ranges = text.trim().split(',').filter_map(range);
+    ranges.flatten().collect()
 }
 
 /// Lets this process, and those that it starts, open as many files as they may. Returns how many.
@@ -81,4 +109,24 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(processors: &[usize], siblings: &str) -> Option<(usize, usize, bool)> {
+        let pinned = choose(processors, |_| parse_list(siblings))?;
+        Some((pinned.server, pinned.load, pinned.share_a_core))
+    }
+
+    #[test]
+    fn server_and_load_are_on_two_cores_if_there_are_two() {
+        assert_eq!(chosen(&[0, 1, 2, 3], "0-1\n"), Some((0, 2, false)));
+        assert_eq!(chosen(&[0, 1, 2, 3], "0,2\n"), Some((0, 1, false)));
+        assert_eq!(chosen(&[4, 6], ""), Some((4, 6, false)));
+        assert_eq!(chosen(&[0, 1], "0-1\n"), Some((0, 1, true)));
+        assert_eq!(chosen(&[3], "3\n"), None);
+        assert_eq!(chosen(&[], ""), None);
+    }
 }

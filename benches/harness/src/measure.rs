@@ -76,7 +76,6 @@ impl Stretch {
             (Figure::CpuPerDelivery, self.cost()),
             (Figure::DeliveriesPerCpuSecond, deliveries / seconds),
             (Figure::BytesPerEvent, self.tally.bytes as f64 / deliveries),
-            (Figure::Gaps, self.tally.gaps as f64),
             (Figure::LoadBusy, self.busy),
         ]);
         if let Some(user) = self.cpu.user_share() {
@@ -87,30 +86,56 @@ impl Stretch {
         sample
     }
 
-    /// The latency alone.
+    /// The latency alone. All deliveries of a publish have in common what delayed it, so the 99th
+    /// percentile takes many publishes, not only many deliveries.
     #[must_use]
     pub fn latency(&self) -> Sample {
         let latency = &self.tally.latency;
-        Sample::from([
+        let mut sample = Sample::from([
             (Figure::LatencyP50, quantile(latency, 0.5)),
             (Figure::LatencyP90, quantile(latency, 0.9)),
-            (Figure::LatencyP99, quantile(latency, 0.99)),
             (Figure::LatencyMax, latency.max() as f64 / 1e3),
-        ])
+        ]);
+        if self.tally.publishes >= ENOUGH {
+            sample.insert(Figure::LatencyP99, quantile(latency, 0.99));
+        }
+        sample
     }
 
     /// What publishing took, if the server says so.
     #[must_use]
     pub fn publishing(&self) -> Sample {
-        let publish = &self.tally.publish;
-        if publish.is_empty() {
-            return Sample::new();
-        }
-        Sample::from([
-            (Figure::PublishP50, quantile(publish, 0.5)),
-            (Figure::PublishP99, quantile(publish, 0.99)),
-        ])
+        let figures = (Figure::PublishP50, Figure::PublishP99);
+        median_and_p99(&self.tally.publish, figures)
     }
+
+    /// When the last of all clients had what was published, where that was waited for.
+    #[must_use]
+    pub fn last(&self) -> Sample {
+        median_and_p99(&self.tally.last, (Figure::LastP50, Figure::LastP99))
+    }
+
+    /// The median of what publishing took, in microseconds, if the server says so.
+    #[must_use]
+    pub fn publish_median(&self) -> Option<f64> {
+        let publish = &self.tally.publish;
+        (!publish.is_empty()).then(|| quantile(publish, 0.5))
+    }
+}
+
+/// So many publishes must have been timed for a 99th percentile: of fewer it would be the longest.
+pub const ENOUGH: u64 = 100;
+
+/// Of a value for each publish.
+fn median_and_p99(nanos: &Histogram<u64>, (median, p99): (Figure, Figure)) -> Sample {
+    let mut sample = Sample::new();
+    if !nanos.is_empty() {
+        sample.insert(median, quantile(nanos, 0.5));
+    }
+    if nanos.len() >= ENOUGH {
+        sample.insert(p99, quantile(nanos, 0.99));
+    }
+    sample
 }
 
 /// Of nanoseconds, in microseconds.

@@ -1,6 +1,7 @@
 //! [`Payload`]: what the load generator puts into an event, and recognises when it comes back.
 
-/// The data of one event: `TOPIC NUMBER DUE ...`, padded to the size that the scenario asks for.
+/// The data of one event: `TOPIC NUMBER DUE PADDING xxx`, padded to the size that the scenario asks
+/// for. `PADDING` counts the `x`, so that one that was cut off is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// Which topic it was published in.
@@ -19,8 +20,10 @@ impl Payload {
             write_decimal(number, to);
             to.push(b' ');
         }
-        let padded = (begin + bytes).max(to.len());
-        to.resize(padded, b'x');
+        let numbers = to.len() - begin + PADDING_DIGITS + 1;
+        let padding = bytes.saturating_sub(numbers);
+        to.extend_from_slice(format!("{padding:0PADDING_DIGITS$} ").as_bytes());
+        to.resize(to.len() + padding, b'x');
     }
 
     /// Reads back what [`write`](Self::write) wrote; `None` if it did not.
@@ -28,15 +31,20 @@ impl Payload {
     pub fn parse(data: &[u8]) -> Option<Self> {
         let (topic, rest) = take_decimal(data)?;
         let (number, rest) = take_decimal(rest)?;
-        let (due, padding) = take_decimal(rest)?;
+        let (due, rest) = take_decimal(rest)?;
+        let (length, padding) = take_decimal(rest)?;
         let is_padding = padding.iter().all(|&byte| byte == b'x');
-        is_padding.then_some(Self {
+        let is_whole = is_padding && padding.len() as u64 == length;
+        is_whole.then_some(Self {
             topic: u32::try_from(topic).ok()?,
             number,
             due,
         })
     }
 }
+
+/// How many digits the length of the padding has, whatever it is: enough for any event.
+const PADDING_DIGITS: usize = 7;
 
 fn write_decimal(mut number: u64, to: &mut Vec<u8>) {
     let begin = to.len();
@@ -90,7 +98,7 @@ mod tests {
     fn small_sizes_hold_the_numbers_all_the_same() {
         let mut text = Vec::new();
         PAYLOAD.write(1, &mut text);
-        assert_eq!(text, b"0 1234 18446744073709551615 ");
+        assert_eq!(text, b"0 1234 18446744073709551615 0000000 ");
         assert_eq!(Payload::parse(&text), Some(PAYLOAD));
     }
 
@@ -98,13 +106,17 @@ mod tests {
     fn anything_else_is_refused() {
         for text in [
             &b""[..],
-            b"1 2 3",
-            b"1 2 x",
-            b"1  3 x",
-            b"-1 2 3 x",
-            b"1 2 3 xyx",
-            b"1 2 99999999999999999999 x",
-            b"4294967296 2 3 x",
+            b"1 2 3 1",
+            b"1 2 1 x",
+            b"1  3 1 x",
+            b"-1 2 3 1 x",
+            b"1 2 3 3 xyx",
+            b"1 2 99999999999999999999 1 x",
+            b"4294967296 2 3 1 x",
+            // Cut off, and too long.
+            b"1 2 3 3 xx",
+            b"1 2 3 3 ",
+            b"1 2 3 3 xxxx",
         ] {
             assert_eq!(Payload::parse(text), None);
         }

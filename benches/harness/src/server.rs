@@ -35,6 +35,22 @@ pub struct Contender {
     pub has_usual_ids: bool,
 }
 
+impl Contender {
+    /// The same program, called `name` in the report and serving `kind`.
+    #[must_use]
+    pub fn under_another_name(self, name: &str, kind: &str) -> Self {
+        let server = Server {
+            kind: name.to_owned(),
+            ..self.server
+        };
+        Self {
+            server,
+            kind: kind.to_owned(),
+            ..self
+        }
+    }
+}
+
 /// How a server is started.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -42,6 +58,8 @@ pub struct Settings {
     pub workers: usize,
     /// Records kept per topic.
     pub history: usize,
+    /// Events that a channel holds for who is behind, if not as many.
+    pub channel: Option<usize>,
     /// Where it runs and where the load does.
     pub pinned: Option<Pinned>,
     /// Whether it may run where the load does as well.
@@ -68,12 +86,14 @@ impl Process {
     ///
     /// It cannot be started, or does not say that it listens.
     pub fn start(contender: &Contender, settings: Settings) -> Result<Self, Failure> {
+        let channel = settings.channel.map(|events| events.to_string());
         let mut command = Command::new(&contender.program);
         command
             .arg(&contender.kind)
             .args(["--port", "0"])
             .args(["--workers", &settings.workers.to_string()])
             .args(["--history", &settings.history.to_string()])
+            .args(channel.iter().flat_map(|events| ["--channel", events]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         // A process begins on the processors of the thread that starts it, and so do its threads.

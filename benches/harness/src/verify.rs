@@ -195,6 +195,8 @@ pub enum Fault {
         /// Which.
         number: u64,
     },
+    /// A gap event announced that something is gone, to a client that kept up.
+    Gap,
     /// An event came of a topic that the client has not asked for.
     NotSubscribed {
         /// Of this topic.
@@ -242,6 +244,7 @@ impl fmt::Display for Fault {
             Self::NotPublished { topic, number } => {
                 write!(f, "never published: event {number} of topic {topic}")
             }
+            Self::Gap => f.write_str("told that it has missed something, though it kept up"),
             Self::NotSubscribed { topic, number } => {
                 write!(f, "not asked for: event {number} of topic {topic}")
             }
@@ -373,13 +376,13 @@ mod tests {
     fn ids_grow() {
         let mut reader = Reader::after([(0, 0)]);
         let published = published();
-        assert!(reader.take_data(b"9-1", b"0 1 0 ", &published).is_ok());
+        assert!(reader.take_data(b"9-1", b"0 1 0 0 ", &published).is_ok());
         let back = Fault::IdGoesBack {
             topic: 0,
             number: 2,
         };
-        assert_eq!(reader.take_data(b"8-2", b"0 2 0 ", &published), Err(back));
-        assert!(reader.take_data(b"", b"0 2 0 ", &published).is_err());
+        assert_eq!(reader.take_data(b"8-2", b"0 2 0 0 ", &published), Err(back));
+        assert!(reader.take_data(b"", b"0 2 0 0 ", &published).is_err());
         assert!(reader.take_data(b"10", b"0 2", &published).is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use fanfare_bench::load::{Failure, Load, Schedule, Subscription};
 use fanfare_bench::verify::Fault;
@@ -23,10 +24,21 @@ enum Flaw {
     Doubles,
     /// Loses, and tells so in a gap event.
     Tells,
+    /// Loses the last event.
+    LosesTheLast,
+    /// Sends the last event again when everybody has had everything.
+    DoublesTheLast,
 }
 
 /// Streams, in the order in which they were opened.
 type Streams = Arc<Mutex<Vec<TcpStream>>>;
+
+/// What was published.
+struct Events {
+    next_id: u64,
+    /// The latest as it was sent.
+    last: Vec<u8>,
+}
 
 /// Starts a server on threads of its own, which end with the test's process.
 fn serve(flaw: Flaw) -> SocketAddr {
@@ -34,18 +46,21 @@ fn serve(flaw: Flaw) -> SocketAddr {
     let address = listener.local_addr().expect("it is bound");
     thread::spawn(move || {
         let streams = Streams::default();
-        let next_id = Arc::new(Mutex::new(1));
+        let events = Arc::new(Mutex::new(Events {
+            next_id: 1,
+            last: Vec::new(),
+        }));
         for connection in listener.incoming() {
             let connection = connection.expect("a client connects");
-            let (streams, next_id) = (Arc::clone(&streams), Arc::clone(&next_id));
-            thread::spawn(move || answer(&connection, &streams, &next_id, flaw));
+            let (streams, events) = (Arc::clone(&streams), Arc::clone(&events));
+            thread::spawn(move || answer(&connection, &streams, &events, flaw));
         }
     });
     address
 }
 
 /// Answers the requests of one connection.
-fn answer(mut connection: &TcpStream, streams: &Streams, next_id: &Mutex<u64>, flaw: Flaw) {
+fn answer(mut connection: &TcpStream, streams: &Streams, events: &Mutex<Events>, flaw: Flaw) {
     let mut reader = BufReader::new(connection);
     let mut line = String::new();
     while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
@@ -70,8 +85,8 @@ fn answer(mut connection: &TcpStream, streams: &Streams, next_id: &Mutex<u64>, f
             let text = if target == "/subscribers" {
                 streams.len().to_string()
             } else {
-                let mut next_id = next_id.lock().expect("no thread has panicked");
-                publish(&body, &streams, &mut next_id, flaw);
+                let mut events = events.lock().expect("no thread has panicked");
+                publish(&body, &streams, &mut events, flaw);
                 r#"{"nanos": 1}"#.to_owned()
             };
             format!(
@@ -88,7 +103,8 @@ fn answer(mut connection: &TcpStream, streams: &Streams, next_id: &Mutex<u64>, f
     }
 }
 
-fn publish(body: &[u8], streams: &[TcpStream], next_id: &mut u64, flaw: Flaw) {
+fn publish(body: &[u8], streams: &[TcpStream], events: &mut Events, flaw: Flaw) {
+    let Events { next_id, last } = events;
     let mut right = Vec::new();
     let mut wrong = Vec::new();
     for data in body
@@ -97,17 +113,20 @@ fn publish(body: &[u8], streams: &[TcpStream], next_id: &mut u64, flaw: Flaw) {
     {
         let event = [format!("id: 1-{next_id}\ndata: ").as_bytes(), data, b"\n\n"].concat();
         right.extend_from_slice(&event);
-        let times = match flaw {
-            _ if *next_id != EVENT => 1,
-            Flaw::Loses | Flaw::Tells => 0,
-            Flaw::Doubles => 2,
-            Flaw::None => 1,
+        let times = match (flaw, *next_id) {
+            (Flaw::Loses | Flaw::Tells, EVENT) | (Flaw::LosesTheLast, EVENTS) => 0,
+            (Flaw::Doubles, EVENT) => 2,
+            _ => 1,
         };
+        if (flaw, *next_id) == (Flaw::DoublesTheLast, EVENTS + 1) {
+            wrong.extend_from_slice(last);
+        }
         wrong.extend_from_slice(&event.repeat(times));
         if *next_id == EVENT && flaw == Flaw::Tells {
             wrong.extend_from_slice(b"event: gap\ndata: {}\n\n");
         }
         *next_id += 1;
+        last.clone_from(&event);
     }
     for (client, mut stream) in streams.iter().enumerate() {
         let bytes = if client == CLIENT { &wrong } else { &right };
@@ -116,12 +135,17 @@ fn publish(body: &[u8], streams: &[TcpStream], next_id: &mut u64, flaw: Flaw) {
     }
 }
 
-/// Delivers a million events.
-fn run(flaw: Flaw) -> (Result<(), Failure>, Load) {
+/// Delivers a million events, to clients that may be told of a gap if `may_skip`.
+fn run(flaw: Flaw, may_skip: bool) -> (Result<(), Failure>, Load) {
     let mut load = Load::new(serve(flaw), 1).expect("the server listens");
+    load.set_patience(Duration::from_secs(5));
     for _ in 0..CLIENTS {
         // One after another, so that the server numbers them as the load does.
-        load.subscribe([Subscription::to(vec![0])])
+        let subscription = Subscription {
+            may_skip,
+            ..Subscription::to(vec![0])
+        };
+        load.subscribe([subscription])
             .expect("the server counts it");
     }
     let events = 1_000;
@@ -135,8 +159,9 @@ fn run(flaw: Flaw) -> (Result<(), Failure>, Load) {
     (outcome, load)
 }
 
-fn fault(flaw: Flaw) -> (usize, Fault) {
-    match run(flaw).0 {
+/// What is noticed, and of which client.
+fn fault(outcome: Result<(), Failure>) -> (usize, Fault) {
+    match outcome {
         Err(Failure::Client { client, fault }) => (client, fault),
         Err(other) => panic!("it failed for another reason: {other}"),
         Ok(()) => panic!("it was not noticed"),
@@ -145,12 +170,13 @@ fn fault(flaw: Flaw) -> (usize, Fault) {
 
 #[test]
 fn a_million_deliveries_pass() {
-    let (outcome, load) = run(Flaw::None);
+    let (outcome, mut load) = run(Flaw::None, false);
     outcome.expect("nothing is wrong");
     let tally = load.tally();
     assert_eq!(tally.received, CLIENTS * EVENTS);
     assert_eq!(tally.latency.len(), CLIENTS * EVENTS);
     assert_eq!((tally.skipped, tally.gaps), (0, 0));
+    load.finish().expect("nothing else was sent");
 }
 
 #[test]
@@ -160,7 +186,7 @@ fn one_lost_in_a_million_is_noticed() {
         expected: EVENT,
         number: EVENT + 1,
     };
-    assert_eq!(fault(Flaw::Loses), (CLIENT, lost));
+    assert_eq!(fault(run(Flaw::Loses, false).0), (CLIENT, lost));
 }
 
 #[test]
@@ -169,12 +195,38 @@ fn one_doubled_in_a_million_is_noticed() {
         topic: 0,
         number: EVENT,
     };
-    assert_eq!(fault(Flaw::Doubles), (CLIENT, doubled));
+    assert_eq!(fault(run(Flaw::Doubles, false).0), (CLIENT, doubled));
+}
+
+#[test]
+fn a_lost_last_event_is_noticed() {
+    let missing = Fault::Missing {
+        topic: 0,
+        expected: EVENTS,
+        missing: 1,
+    };
+    assert_eq!(fault(run(Flaw::LosesTheLast, false).0), (CLIENT, missing));
+}
+
+#[test]
+fn a_last_event_that_comes_again_later_is_noticed() {
+    let (outcome, mut load) = run(Flaw::DoublesTheLast, false);
+    outcome.expect("so far nothing is wrong");
+    let doubled = Fault::Doubled {
+        topic: 0,
+        number: EVENTS,
+    };
+    assert_eq!(fault(load.finish()), (CLIENT, doubled));
+}
+
+#[test]
+fn a_gap_is_a_fault_to_a_client_that_keeps_up() {
+    assert_eq!(fault(run(Flaw::Tells, false).0), (CLIENT, Fault::Gap));
 }
 
 #[test]
 fn a_gap_that_is_told_is_counted() {
-    let (outcome, load) = run(Flaw::Tells);
+    let (outcome, load) = run(Flaw::Tells, true);
     outcome.expect("it was told");
     let tally = load.tally();
     assert_eq!((tally.skipped, tally.gaps), (1, 1));

@@ -43,15 +43,18 @@ pub(crate) struct Permit {
     pub(crate) reason: EndReason,
     /// Whether there is a stream, and not only the intent to open one.
     is_open: bool,
+    /// Whether the stream has an end of its own.
+    is_private: bool,
 }
 
 impl Permit {
-    pub(super) fn new(hub: Place, lease: Option<Arc<Lease>>) -> Self {
+    pub(super) fn new(hub: Place, lease: Option<Arc<Lease>>, is_private: bool) -> Self {
         Self {
             hub,
             lease,
             reason: EndReason::Left,
             is_open: false,
+            is_private,
         }
     }
 
@@ -67,6 +70,14 @@ impl Permit {
     pub(crate) fn must_end(&self) -> Option<EndReason> {
         self.lease.as_ref()?.ended(&**self.hub.memory.timer())
     }
+
+    /// Why the stream is over. A client may leave before it has read that its stream was ended.
+    fn end_reason(&self) -> EndReason {
+        match self.reason {
+            EndReason::Left => self.must_end().unwrap_or(EndReason::Left),
+            reason => reason,
+        }
+    }
 }
 
 impl Drop for Permit {
@@ -74,9 +85,13 @@ impl Drop for Permit {
         if let Some(lease) = &self.lease {
             self.hub.leases.take_back(lease);
         }
+        if !self.is_private && self.reason != EndReason::Drained {
+            self.hub.drain.note_left();
+        }
         if self.is_open {
-            self.hub.counters.ended.add(self.reason);
-            trace::ended(self.reason);
+            let reason = self.end_reason();
+            self.hub.counters.ended.add(reason);
+            trace::ended(reason);
         }
     }
 }

@@ -1,19 +1,19 @@
 //! [`Authorizing`]: asks again and again who may go on listening.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{ready, Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::counters::EndReason;
 use super::hub::Hub;
-use crate::timer::{Unscheduled, LONGEST};
+use crate::timer::{Alarm, Unscheduled, LONGEST};
 use crate::wait::Sleeper;
 
-/// How many keys are asked for at a time.
+/// How many keys are asked for at a time, not counting those whose answer is [late](Asked::late_at).
 const AT_A_TIME: usize = 16;
 
 /// The shortest pause between two rounds.
@@ -31,11 +31,20 @@ pub struct Authorizing<C, F> {
     sleeper: Sleeper,
     /// When the next round begins.
     next: Option<Instant>,
-    /// Whom the timer wakes then, once it knows.
-    timed: Option<Waker>,
+    alarm: Alarm,
     /// Who is still to be asked for in this round.
     keys: VecDeque<Arc<str>>,
-    asking: Vec<(Arc<str>, Pin<Box<F>>)>,
+    /// Who has been asked for, the earliest first; each key once.
+    asked: Vec<Asked<F>>,
+}
+
+/// A key that has been asked for, and has no answer yet.
+struct Asked<F> {
+    key: Arc<str>,
+    answer: Pin<Box<F>>,
+    /// From then on it is not among those who are asked for at a time: an answer that never comes
+    /// would take a place there forever.
+    late_at: Instant,
 }
 
 impl<C, F> Authorizing<C, F>
@@ -50,45 +59,78 @@ where
             may_listen,
             sleeper: Sleeper::default(),
             next: None,
-            timed: None,
+            alarm: Alarm::default(),
             keys: VecDeque::new(),
-            asking: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
-    /// Ready once everyone has been asked for. Whoever has an answer makes room for the next.
-    fn poll_round(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Lists every key that has a stream now, except those whose answer is still to come.
+    fn begin_round(&mut self, now: Instant) {
+        self.next = Some(now + self.interval);
+        let mut open: HashSet<_> = self.hub.leases.keys().into_iter().collect();
+        // A key whose streams are all over needs no answer.
+        self.asked.retain(|asked| open.remove(&asked.key));
+        self.keys = open.into_iter().collect();
+    }
+
+    /// Asks for as many keys as there is room for. Each answer makes room for the next.
+    fn poll_round(&mut self, now: Instant, cx: &mut Context<'_>) {
         let mut left = IN_ONE_POLL;
         loop {
-            while self.asking.len() < AT_A_TIME && left > 0 {
-                let Some(key) = self.keys.pop_front() else {
-                    break;
-                };
-                left -= 1;
+            let count = self.room(now).min(left).min(self.keys.len());
+            left -= count;
+            for key in self.keys.drain(..count) {
                 let answer = Box::pin((self.may_listen)(Arc::clone(&key)));
-                self.asking.push((key, answer));
-            }
-            let leases = &self.hub.leases;
-            self.asking
-                .retain_mut(|(key, answer)| match answer.as_mut().poll(cx) {
-                    Poll::Pending => true,
-                    Poll::Ready(true) => false,
-                    Poll::Ready(false) => {
-                        leases.end_key(key, EndReason::Unauthorized);
-                        false
-                    }
+                let late_at = now + self.interval;
+                self.asked.push(Asked {
+                    key,
+                    answer,
+                    late_at,
                 });
-            if self.keys.is_empty() && self.asking.is_empty() {
-                return Poll::Ready(());
             }
-            if self.keys.is_empty() || self.asking.len() == AT_A_TIME {
-                return Poll::Pending;
+            self.take_answers(cx);
+            if self.keys.is_empty() || self.room(now) == 0 {
+                return;
             }
             if left == 0 {
                 cx.waker().wake_by_ref();
-                return Poll::Pending;
+                return;
             }
         }
+    }
+
+    fn take_answers(&mut self, cx: &mut Context<'_>) {
+        let leases = &self.hub.leases;
+        self.asked
+            .retain_mut(|asked| match asked.answer.as_mut().poll(cx) {
+                Poll::Pending => true,
+                Poll::Ready(true) => false,
+                Poll::Ready(false) => {
+                    leases.end_key(&asked.key, EndReason::Unauthorized);
+                    false
+                }
+            });
+    }
+
+    /// How many more may be asked for now.
+    fn room(&self, now: Instant) -> usize {
+        AT_A_TIME.saturating_sub(self.asked.len() - self.late(now))
+    }
+
+    /// How many answers are late. They are the first ones.
+    fn late(&self, now: Instant) -> usize {
+        self.asked.partition_point(|asked| asked.late_at <= now)
+    }
+
+    /// When to look again if no answer comes before: at the next round, or, while a round takes longer
+    /// than the interval, when the next answer is late.
+    fn next_turn(&self, now: Instant, next_round: Instant) -> Instant {
+        if now < next_round {
+            return next_round;
+        }
+        let first = self.asked.get(self.late(now));
+        first.map_or(next_round, |asked| asked.late_at)
     }
 }
 
@@ -109,30 +151,21 @@ where
         if this.hub.is_closed() {
             return Poll::Ready(());
         }
-        ready!(this.poll_round(cx));
-        let timer = this.hub.memory.timer();
+        let timer = Arc::clone(this.hub.memory.timer());
         let now = timer.now();
+        this.poll_round(now, cx);
         let next = *this.next.get_or_insert(now + this.interval);
-        if next <= now {
-            this.keys = this.hub.leases.keys().into();
-            this.next = Some(now + this.interval);
-            this.timed = None;
+        if this.keys.is_empty() && next <= now {
+            this.begin_round(now);
             // Others first: a round that takes longer than the interval is followed by the next.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let is_timed = this
-            .timed
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !is_timed {
-            this.timed = Some(cx.waker().clone());
-            if let Err(Unscheduled(waker)) = timer.wake_at(next, cx.waker().clone()) {
-                // Rights must not last for ever because no thread could be started: it looks at the
-                // clock by itself until one can.
-                this.timed = None;
-                waker.wake();
-            }
+        let next = this.next_turn(now, next);
+        if let Err(Unscheduled(waker)) = this.alarm.set(&*timer, next, cx.waker()) {
+            // Rights must not last forever because no thread could be started: it looks at the
+            // clock by itself until one can.
+            waker.wake();
         }
         Poll::Pending
     }

@@ -1,7 +1,7 @@
 //! [`Backend`]: the history behind the window, and what is read from it for cursors that are older
 //! than the window: each page once, however many ask for it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::mem;
@@ -17,6 +17,7 @@ use super::counters::HistogramCounts;
 use super::Histogram;
 use crate::history::{
     retry_pause, BoxFuture, History, HistoryError, Memory, Page, MAX_BATCH, MAX_PAGE_BYTES,
+    REMEMBERED_KEYS,
 };
 use crate::id::{EventId, LastEventId};
 use crate::record::Record;
@@ -24,7 +25,7 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::Timer;
 use crate::topic::Topics;
 use crate::trace;
-use crate::wait::{Sleeper, Waiters};
+use crate::wait::{Marked, Sleeper, Waiters};
 
 /// The most records that are read at once. A power of two, so that whoever reads on from a round
 /// place has a whole page up to the next: see [`cut_where_others_cut`].
@@ -46,13 +47,18 @@ pub(crate) struct Backend {
     reads: Mutex<Reads>,
     /// Whether the tail is being read and the engine answers.
     pub(super) is_ready: AtomicBool,
+    /// Whether the tail has said anything yet: where the log stands, or that it cannot.
+    is_heard_of: AtomicBool,
+    /// Publishers that wait for that.
+    beginning: Waiters,
     /// Whether nothing more is published, and the last of it is being waited for.
-    pub(super) is_closing: AtomicBool,
+    is_closing: AtomicBool,
     /// The thread that feeds the window, while it runs.
     pub(super) feeder: Mutex<Option<Thread>>,
     /// The newest id that a publisher of ours was given in this life of the log.
     published_last: Mutex<EventId>,
     published: AtomicU64,
+    published_keyed: Mutex<KeyedIds>,
     reads_begun: AtomicU64,
     records_read: AtomicU64,
     failures: AtomicU64,
@@ -141,10 +147,13 @@ impl Backend {
             timer,
             reads: Mutex::default(),
             is_ready: AtomicBool::new(false),
+            is_heard_of: AtomicBool::new(false),
+            beginning: Waiters::default(),
             is_closing: AtomicBool::new(false),
             feeder: Mutex::new(None),
             published_last: Mutex::new(EventId::new(0, 0)),
             published: AtomicU64::new(0),
+            published_keyed: Mutex::default(),
             reads_begun: AtomicU64::new(0),
             records_read: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -400,9 +409,16 @@ impl Backend {
         }
     }
 
+    /// Counts an event by the id that a publisher of ours was given for it. If it had a key and the id
+    /// is known, it is a repetition.
+    pub(super) fn count_published(&self, id: EventId, has_key: bool) {
+        let is_new = !has_key || self.published_keyed.lock().insert(id);
+        self.published
+            .fetch_add(u64::from(is_new), Ordering::Relaxed);
+    }
+
     /// Notes an id that a publisher of ours was given; `is_current`: of this life of the log.
     pub(super) fn note_published(&self, id: EventId, is_current: impl FnOnce() -> bool) {
-        self.published.fetch_add(1, Ordering::Relaxed);
         let mut last = self.published_last.lock();
         if is_current() {
             *last = (*last).max(id);
@@ -421,6 +437,41 @@ impl Backend {
     /// Notes that the tail has broken off.
     pub(super) fn note_interruption(&self) {
         self.interruptions.fetch_add(1, Ordering::Relaxed);
+        self.note_heard_of();
+    }
+
+    /// The tail has said where the log stands, or that it cannot: publishers need not wait for it.
+    pub(super) fn note_heard_of(&self) {
+        self.is_heard_of.store(true, Ordering::SeqCst);
+        self.beginning.wake_all();
+    }
+
+    /// Waits until it is known where the log stands, so that what is published comes by the tail to
+    /// everyone who is here. `Err`: the tail cannot say.
+    pub(super) fn poll_begun(
+        &self,
+        memory: &Memory,
+        sleeper: &mut Sleeper,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), HistoryError>> {
+        for _ in 0..2 {
+            if memory.has_begun() || self.is_closing() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.is_heard_of.load(Ordering::SeqCst) {
+                let why = "nothing was heard of its tail yet";
+                return Poll::Ready(Err(HistoryError::Unavailable(why.into())));
+            }
+            if self.beginning.mark(sleeper, cx.waker()) == Marked::Already {
+                break;
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Forgets a publisher that has waited.
+    pub(super) fn leave_beginning(&self, sleeper: &mut Sleeper) {
+        self.beginning.leave(sleeper);
     }
 
     /// The newest id that is known here: what the window has, or what a publisher of ours was given
@@ -443,6 +494,12 @@ impl Backend {
         memory.last() >= *self.published_last.lock()
     }
 
+    /// Nothing more is published.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
+        self.beginning.wake_all();
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::SeqCst)
     }
@@ -462,6 +519,30 @@ impl Backend {
             append_times: self.append_times.histogram(),
             read_times: self.read_times.histogram(),
         }
+    }
+}
+
+/// The latest ids that were given for keys: as many as a history remembers keys at least.
+#[derive(Default)]
+struct KeyedIds {
+    known: HashSet<EventId>,
+    /// The oldest first.
+    order: VecDeque<EventId>,
+}
+
+impl KeyedIds {
+    /// Whether it was not known.
+    fn insert(&mut self, id: EventId) -> bool {
+        if !self.known.insert(id) {
+            return false;
+        }
+        self.order.push_back(id);
+        if self.order.len() > REMEMBERED_KEYS {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+        true
     }
 }
 

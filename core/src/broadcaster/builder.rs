@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::backend::Backend;
 use super::feed;
 use super::hub::Hub;
-use super::lease::{KeyFull, KeyLimits, Rate};
+use super::lease::{KeyFull, KeyLimits};
+use super::rate::Rate;
 use super::Broadcaster;
 use crate::encode::write_retry_line;
 use crate::error::WhenRefused;
@@ -82,13 +83,17 @@ impl Builder {
     /// How long clients wait before they reconnect, written in whole milliseconds. By default 2
     /// seconds: soon enough that nobody notices, late enough that a server can restart.
     ///
-    /// `None` writes no `retry` at all, for clients that mistake one for an event.
+    /// `None` writes no `retry` into any stream, for clients that mistake one for an event. A refusal
+    /// that is answered [softly](WhenRefused::Soft) still has one: it consists of nothing else.
     pub fn retry(mut self, retry: impl Into<Option<Duration>>) -> Self {
         self.retry = retry.into();
         self
     }
 
     /// The name of gap events. By default `gap`.
+    ///
+    /// It is not kept from publishers. If strangers may name events, refuse this name; a client can
+    /// tell their event from a [gap](crate::Gap) by its id.
     pub fn gap_name(mut self, name: impl Into<EventName>) -> Self {
         self.gap_name = name.into();
         self
@@ -127,7 +132,8 @@ impl Builder {
     }
 
     /// What happens to a key's streams past [`max_per_key`](Self::max_per_key). By default
-    /// [`KeyFull::Refuse`].
+    /// [`KeyFull::Refuse`]. With [`KeyFull::EndOldest`], up to twice as many may be open for a
+    /// while: those that were ended, until their clients have read it.
     pub fn when_key_full(mut self, what: KeyFull) -> Self {
         self.per_key.when_full = what;
         self
@@ -135,6 +141,9 @@ impl Builder {
 
     /// How fast new streams of the same [key](super::Subscribe::key) may be opened. By default there
     /// is no limit.
+    ///
+    /// At most 65,536 keys are remembered. Beyond that, the key that may open its next stream soonest
+    /// is forgotten, so that a flood of new keys does not clear one that has opened too many.
     pub fn max_rate_per_key(mut self, rate: Rate) -> Self {
         self.per_key.rate = Some(rate);
         self

@@ -11,7 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// The client left, or its response was dropped.
+    /// The client left or its response was dropped, before anything else had ended the stream.
     Left,
     /// The broadcaster was [closed](super::Broadcaster::close).
     Closed,
@@ -47,13 +47,22 @@ pub trait Reason: Copy + fmt::Debug + 'static {
 
 macro_rules! reasons {
     ($reason:ident: $($variant:ident $word:literal),+ $(,)?) => {
+        impl $reason {
+            /// The word, in lower case, as it is in metrics and on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
+        }
+
         impl Reason for $reason {
             const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word),+
-                }
+                // The type's own, which needs no trait in scope.
+                $reason::as_str(self)
             }
 
             fn index(self) -> usize {

@@ -16,7 +16,7 @@ use super::lease::Leases;
 use super::Broadcaster;
 use crate::id::EventId;
 use crate::sync::{fence, AtomicBool, AtomicUsize, Mutex, Ordering};
-use crate::timer::LONGEST;
+use crate::timer::{Alarm, LONGEST};
 use crate::trace;
 use crate::wait::Sleeper;
 
@@ -78,6 +78,8 @@ impl Drain {
             bound: now + bound,
             streams,
             private: 0,
+            due: 0.0,
+            reckoned: Duration::ZERO,
             released: 0,
             awaited,
         }
@@ -104,6 +106,8 @@ pub(crate) struct DrainState {
     is_draining: AtomicBool,
     /// How many subscribers may end now. Whoever is at the tail takes one and ends.
     ends: AtomicUsize,
+    /// How many subscribers have left by themselves since it began.
+    left: AtomicUsize,
     plan: Mutex<Option<Plan>>,
 }
 
@@ -116,6 +120,9 @@ struct Plan {
     streams: usize,
     /// Of these, those that have an end of their own.
     private: usize,
+    /// Ends that are due by now, and when that was reckoned.
+    due: f64,
+    reckoned: Duration,
     /// Ends that have been handed out.
     released: usize,
     /// The newest event that was published before: none ends until it has come back from the backend.
@@ -130,14 +137,24 @@ impl DrainState {
         self.is_draining.load(Ordering::Acquire)
     }
 
-    /// Whether a subscriber that has nothing to send is to end.
+    /// Whether there are ends for subscribers that have nothing to send.
+    pub(crate) fn has_ends(&self) -> bool {
+        self.ends.load(Ordering::Acquire) > 0
+    }
+
+    /// Takes an end for a subscriber, if one is left.
     pub(crate) fn take_end(&self) -> bool {
         let take = |ends: usize| ends.checked_sub(1);
         let ends = &self.ends;
-        self.is_draining()
-            && ends
-                .fetch_update(Ordering::AcqRel, Ordering::Relaxed, take)
-                .is_ok()
+        ends.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take)
+            .is_ok()
+    }
+
+    /// A subscriber has gone that was handed no end.
+    pub(super) fn note_left(&self) {
+        if self.is_draining() {
+            self.left.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// How far it has come.
@@ -203,19 +220,10 @@ impl DrainState {
             hub.memory.wake_all();
             return;
         }
-        let share = elapsed.as_secs_f64() / plan.window.as_secs_f64();
-        // Positive, and at most the count itself.
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss
-        )]
-        let due = (plan.streams.saturating_sub(plan.private) as f64 * share).ceil() as usize;
-        let more = due.saturating_sub(plan.released);
+        let more = plan.ends_due(elapsed, state.left.load(Ordering::Relaxed));
         let streams = plan.streams;
         let tenth = |released: usize| released * 10 / streams.max(1);
-        let is_next_tenth = tenth(plan.released + more) > tenth(plan.released);
-        plan.released += more;
+        let is_next_tenth = tenth(plan.released) > tenth(plan.released - more);
         let next = now + TICK.min(plan.window - elapsed);
         drop(held);
         if is_next_tenth {
@@ -238,6 +246,28 @@ impl DrainState {
     }
 }
 
+impl Plan {
+    /// How many more ends are handed out now: those that are to come are spread over the rest of the
+    /// window, also if many of the streams have `left` by themselves.
+    // Positive, and at most the count itself.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss
+    )]
+    fn ends_due(&mut self, elapsed: Duration, left: usize) -> usize {
+        let subscribers = self.streams.saturating_sub(self.private + left);
+        let to_come = (subscribers as f64 - self.due).max(0.0);
+        let time_left = self.window.saturating_sub(self.reckoned);
+        let passed = elapsed.saturating_sub(self.reckoned);
+        self.due += to_come * passed.as_secs_f64() / time_left.as_secs_f64();
+        self.reckoned = elapsed;
+        let more = (self.due.round() as usize).saturating_sub(self.released);
+        self.released += more;
+        more
+    }
+}
+
 /// What the timer calls. It does not keep the broadcaster alive.
 struct Tick(Weak<Hub>);
 
@@ -256,8 +286,8 @@ pub struct Draining {
     drain: Drain,
     plan: Option<Plan>,
     sleeper: Sleeper,
-    /// Whom the timer wakes at the bound, once it knows.
-    timed: Option<Waker>,
+    /// For the bound.
+    alarm: Alarm,
 }
 
 impl Draining {
@@ -267,7 +297,7 @@ impl Draining {
             drain,
             plan: None,
             sleeper: Sleeper::default(),
-            timed: None,
+            alarm: Alarm::default(),
         }
     }
 }
@@ -288,15 +318,8 @@ impl Future for Draining {
         let now = timer.now();
         let open = hub.subscribers.load(Ordering::SeqCst);
         if open > 0 && now < plan.bound {
-            let is_timed = this
-                .timed
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()));
-            if is_timed {
-                return Poll::Pending;
-            }
-            this.timed = Some(cx.waker().clone());
-            if timer.wake_at(plan.bound, cx.waker().clone()).is_ok() {
+            let alarm = this.alarm.set(&**timer, plan.bound, cx.waker());
+            if alarm.is_ok() {
                 return Poll::Pending;
             }
             // Without a timer there is no bound to keep but an early one.

@@ -47,8 +47,9 @@ pub(super) fn start(hub: &Arc<Hub>, backend: &Arc<Backend>) {
             }
             .run();
         });
-    if let Ok(handle) = spawned {
-        *feeder = Some(handle.thread().clone());
+    match spawned {
+        Ok(handle) => *feeder = Some(handle.thread().clone()),
+        Err(_) => backend.note_heard_of(),
     }
 }
 
@@ -163,6 +164,7 @@ impl Feeder {
 
     fn resumed(&mut self) {
         self.backend.is_ready.store(true, Ordering::Release);
+        self.backend.note_heard_of();
         self.backend.renew();
         if self.was_ready.replace(true) != Some(true) {
             trace::available();

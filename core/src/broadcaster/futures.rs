@@ -5,7 +5,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{ready, Context, Poll, Waker};
+use std::task::{ready, Context, Poll};
 use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::history::{Append, BoxFuture, HistoryError, Page};
 use crate::id::{EventId, LastEventId};
 use crate::sync::Ordering;
+use crate::timer::Alarm;
 use crate::topic::{Topic, Topics};
 use crate::trace;
 use crate::wait::Sleeper;
@@ -28,6 +29,8 @@ pub struct Publish {
     hub: Broadcaster,
     key: Option<Box<str>>,
     state: Publishing,
+    /// Waits for the backend's beginning.
+    sleeper: Sleeper,
 }
 
 enum Publishing {
@@ -39,6 +42,7 @@ enum Publishing {
 /// A backend at work on an event.
 struct Appending {
     topic: Topic,
+    has_key: bool,
     id: BoxFuture<'static, Result<EventId, HistoryError>>,
     began: Instant,
     /// In which life of its log.
@@ -51,6 +55,7 @@ impl Publish {
             hub,
             key: None,
             state: Publishing::Next(topic, event),
+            sleeper: Sleeper::default(),
         }
     }
 
@@ -75,6 +80,7 @@ impl Publish {
             return Err(PublishError::Closed);
         }
         self.hub.check_size(event)?;
+        let has_key = self.key.is_some();
         let mut append = Append::new(topic.clone(), event);
         if let Some(key) = self.key.take() {
             append = append.key(key);
@@ -83,6 +89,7 @@ impl Publish {
         let history = Arc::clone(&backend.history);
         Ok(Appending {
             topic,
+            has_key,
             began: memory.timer().now(),
             life: memory.life(),
             id: Box::pin(async move { history.append(append).await }),
@@ -103,6 +110,15 @@ impl Future for Publish {
                     return Poll::Ready(this.hub.publish_now(&topic, key, &event));
                 }
                 (Publishing::Next(topic, event), Some(backend)) => {
+                    let memory = &this.hub.hub().memory;
+                    let Poll::Ready(begun) = backend.poll_begun(memory, &mut this.sleeper, cx)
+                    else {
+                        this.state = Publishing::Next(topic, event);
+                        return Poll::Pending;
+                    };
+                    begun
+                        .map_err(PublishError::from)
+                        .inspect_err(trace::not_published)?;
                     let appending = this.append(backend, topic, &event);
                     let appending = appending.inspect_err(trace::not_published)?;
                     this.state = Publishing::Appending(appending);
@@ -116,6 +132,7 @@ impl Future for Publish {
                     let appended = appended.map_err(PublishError::from);
                     let id = appended.inspect_err(trace::not_published)?;
                     let memory = &this.hub.hub().memory;
+                    backend.count_published(id, appending.has_key);
                     backend.note_published(id, || memory.life() == appending.life);
                     trace::published(&appending.topic, id);
                     return Poll::Ready(Ok(id));
@@ -123,6 +140,14 @@ impl Future for Publish {
                 // Polled again after it was ready, which no executor does.
                 _ => return Poll::Ready(Err(PublishError::Closed)),
             }
+        }
+    }
+}
+
+impl Drop for Publish {
+    fn drop(&mut self) {
+        if let Some(backend) = &self.hub.hub().backend {
+            backend.leave_beginning(&mut self.sleeper);
         }
     }
 }
@@ -245,8 +270,8 @@ pub struct Ended {
     pub(super) grace: Duration,
     /// Whether the last subscriber's leave ends it too.
     pub(super) until_alone: bool,
-    /// Whom the timer wakes at the deadline, once it knows.
-    pub(super) timed: Option<Waker>,
+    /// For the end of the grace.
+    pub(super) alarm: Alarm,
 }
 
 impl Future for Ended {
@@ -270,13 +295,8 @@ impl Future for Ended {
         if is_over || is_alone {
             return Poll::Ready(());
         }
-        let is_timed = this
-            .timed
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if let Some(deadline) = deadline.filter(|_| !is_timed) {
-            this.timed = Some(cx.waker().clone());
-            if timer.wake_at(deadline, cx.waker().clone()).is_err() {
+        if let Some(deadline) = deadline {
+            if this.alarm.set(&**timer, deadline, cx.waker()).is_err() {
                 // Without a timer there is no bound to keep but an early one.
                 return Poll::Ready(());
             }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::admission::{Admission, Permit, Place};
 use super::backend::Backend;
 use super::builder::{Settings, DEFAULT_RETRY};
-use super::counters::{Counters, EndReason, Reason as _};
+use super::counters::{Counters, EndReason};
 use super::drain::DrainState;
 use super::lease::{KeyRefused, Leases, Terms};
 use crate::encode::{encode_into, write_retry_line};
@@ -106,7 +106,7 @@ impl Hub {
         } else {
             None
         };
-        Ok(Permit::new(place, lease))
+        Ok(Permit::new(place, lease, admission.is_private))
     }
 
     /// A refusal, with a time to come back that is another for each.
@@ -140,7 +140,7 @@ impl Hub {
     /// events have come back from it.
     pub(super) fn close(&self) {
         if let Some(backend) = &self.backend {
-            backend.is_closing.store(true, Ordering::SeqCst);
+            backend.close();
             if let Some(feeder) = &*backend.feeder.lock() {
                 feeder.unpark();
                 return;

@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 
 use super::counters::{EndReason, Reason as _};
 use super::hub::Hub;
+use super::rate::{Rate, Rates};
 use crate::history::View;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::{Timer, Unscheduled};
 use crate::topic::Topics;
 
-/// Deadlines this close to each other are one call of the timer.
+/// A call of the timer also ends the streams whose deadline is this close behind it, which saves them a
+/// call of their own.
 const SLACK: Duration = Duration::from_millis(10);
 
 /// What a stream and those who may end it share.
@@ -162,54 +164,11 @@ pub enum KeyFull {
     /// The key's oldest is ended, and the new one admitted: for pages that were reloaded and whose
     /// old connection has not been noticed to be dead yet. Two clients that fight for one place
     /// then end each other's streams for as long as both come back.
+    ///
+    /// A stream that was ended stays open until its client has read the end, or its connection is found
+    /// dead. These are bounded too: together with them, a key has at most twice as many open streams
+    /// as it may have. Past that, a new one is refused.
     EndOldest,
-}
-
-/// How fast new streams may be opened: so many in a time, evenly, and a few at once.
-///
-/// ```
-/// use std::time::Duration;
-/// use fanfare_core::{broadcaster::Rate, Broadcaster};
-///
-/// // One every two seconds; five at once after a pause.
-/// let rate = Rate::new(30, Duration::from_secs(60)).burst(5);
-/// let hub = Broadcaster::builder().max_rate_per_key(rate).build();
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Rate {
-    /// Between two.
-    interval: Duration,
-    /// How far ahead of its time one may be: all of a burst but one.
-    tolerance: Duration,
-    count: u32,
-}
-
-impl Rate {
-    /// `count` streams in each `time`, one at least; all of them at once, if there were none before.
-    /// A rate of less than one in a day is one in a day, and one without a time limits nobody.
-    pub fn new(count: u32, time: Duration) -> Self {
-        let count = count.max(1);
-        let interval = (time / count).min(Duration::from_secs(24 * 60 * 60));
-        Self {
-            interval,
-            tolerance: Duration::ZERO,
-            count,
-        }
-        .burst(count)
-    }
-
-    /// How many may come at once after a pause, at least one.
-    pub fn burst(mut self, count: u32) -> Self {
-        self.tolerance = self.interval.saturating_mul(count.max(1) - 1);
-        self
-    }
-
-    /// How many [`new`](Self::new) was told, or one.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        self.count
-    }
 }
 
 /// All leases.
@@ -221,19 +180,23 @@ struct Table {
     /// Counts every lease that was ever given, so that they can be told apart, and by age.
     serial: u64,
     open: BTreeMap<u64, Entry>,
-    /// Of each key, its leases; the oldest first.
-    keys: HashMap<Arc<str>, Vec<u64>>,
-    /// When the next stream of a key would be in time, were none early: the generic cell rate
-    /// algorithm, whose whole state this is.
-    rates: HashMap<Arc<str>, Instant>,
-    /// How many of these were left when those that had no effect were last dropped, ...
-    rates_kept: usize,
-    /// ... and how often one was counted since.
-    rates_counted: usize,
+    /// Of each key that has a stream, its streams.
+    keys: HashMap<Arc<str>, KeyStreams>,
+    rates: Rates,
     deadlines: BTreeMap<(Instant, u64), EndReason>,
     /// When the timer will call. Invariant: once at least, before or at the first deadline, unless
     /// the timer has refused.
     calls: BTreeSet<Instant>,
+}
+
+/// The streams of a key.
+#[derive(Default)]
+struct KeyStreams {
+    /// Those that count against its limit; the oldest first, since serials only grow.
+    counted: BTreeSet<u64>,
+    /// How many more are open although newer ones have taken their places: their clients have not read
+    /// their end yet.
+    replaced: usize,
 }
 
 struct Entry {
@@ -260,35 +223,24 @@ impl Leases {
         let timer = hub.memory.timer();
         let now = timer.now();
         let mut table = hub.leases.0.lock();
-        let mut replaced = Vec::new();
-        for key in &terms.keys {
-            if let Some(rate) = limits.rate {
-                table.check_rate(rate, key, now).map_err(KeyRefused::Rate)?;
-            }
-            let streams = table.keys.get(key);
-            if streams.map_or(0, Vec::len) < limits.streams {
-                continue;
-            }
-            let oldest = streams.and_then(|streams| streams.first().copied());
-            match (limits.when_full, oldest) {
-                (KeyFull::EndOldest, Some(oldest)) => replaced.push(oldest),
-                _ => return Err(KeyRefused::Full),
-            }
+        if let Some(rate) = limits.rate {
+            let checked = table.rates.check(rate, &terms.keys, now);
+            checked.map_err(KeyRefused::Rate)?;
         }
+        let replaced = table.to_replace(limits, &terms.keys)?;
         // From here on nothing is refused: only now does anything change.
         let replaced: Vec<_> = replaced
             .into_iter()
-            .filter_map(|serial| table.forget(serial))
+            .filter_map(|serial| table.replace(serial))
             .collect();
         if let Some(rate) = limits.rate {
-            table.count_rate(rate, &terms.keys, now);
+            table.rates.count(rate, &terms.keys, now);
         }
         table.serial += 1;
         let serial = table.serial;
         for key in &terms.keys {
             let streams = table.keys.entry(Arc::clone(key)).or_default();
-            // Serials only grow.
-            streams.push(serial);
+            streams.counted.insert(serial);
         }
         let deadline = terms.deadline();
         let lease = Arc::new(Lease {
@@ -329,8 +281,10 @@ impl Leases {
     /// Ends every stream of a key. How many were open.
     pub(super) fn end_key(&self, key: &str, reason: EndReason) -> usize {
         let table = self.0.lock();
-        let serials = table.keys.get(key).into_iter().flatten();
-        let leases: Vec<_> = serials
+        let streams = table.keys.get(key);
+        let leases: Vec<_> = streams
+            .into_iter()
+            .flat_map(|streams| &streams.counted)
             .filter_map(|serial| table.open.get(serial))
             .map(|entry| Arc::clone(&entry.lease))
             .collect();
@@ -421,15 +375,57 @@ impl Table {
         private.map(|entry| Arc::clone(&entry.lease)).collect()
     }
 
+    /// The streams that make way for one more with these keys, if it may be opened.
+    fn to_replace(&self, limits: KeyLimits, keys: &[Arc<str>]) -> Result<Vec<u64>, KeyRefused> {
+        let none = KeyStreams::default();
+        let mut replaced: Vec<u64> = Vec::new();
+        for key in keys {
+            let streams = self.keys.get(key).unwrap_or(&none);
+            let open = streams.counted.len() + streams.replaced;
+            // Those that were replaced are bounded too: nothing makes their clients read the end.
+            if open >= limits.streams.saturating_mul(2) {
+                return Err(KeyRefused::Full);
+            }
+            // A stream that makes way under another key may do so under this one too.
+            let counted = &streams.counted;
+            let leaving = replaced.iter().filter(|one| counted.contains(one)).count();
+            if counted.len() - leaving < limits.streams {
+                continue;
+            }
+            let oldest = counted.iter().find(|serial| !replaced.contains(serial));
+            match (limits.when_full, oldest.copied()) {
+                (KeyFull::EndOldest, Some(oldest)) => replaced.push(oldest),
+                _ => return Err(KeyRefused::Full),
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// Gives a stream's place under all its keys to a newer one. It stays open until its client has read
+    /// its end.
+    fn replace(&mut self, serial: u64) -> Option<Arc<Lease>> {
+        let entry = self.open.get_mut(&serial)?;
+        for key in &entry.lease.keys {
+            if let Some(streams) = self.keys.get_mut(key) {
+                streams.counted.remove(&serial);
+                streams.replaced += 1;
+            }
+        }
+        if let Some(at) = entry.deadline.take() {
+            self.deadlines.remove(&(at, serial));
+        }
+        Some(Arc::clone(&entry.lease))
+    }
+
     /// Takes a lease out of everything but the stream that holds it.
     fn forget(&mut self, serial: u64) -> Option<Arc<Lease>> {
         let entry = self.open.remove(&serial)?;
         for key in &entry.lease.keys {
             if let Some(streams) = self.keys.get_mut(key) {
-                if let Ok(at) = streams.binary_search(&serial) {
-                    streams.remove(at);
+                if !streams.counted.remove(&serial) {
+                    streams.replaced -= 1;
                 }
-                if streams.is_empty() {
+                if streams.counted.is_empty() && streams.replaced == 0 {
                     self.keys.remove(key);
                 }
             }
@@ -463,32 +459,6 @@ impl Table {
         }
         self.calls.insert(at);
         Some(at)
-    }
-
-    fn check_rate(&self, rate: Rate, key: &Arc<str>, now: Instant) -> Result<(), Duration> {
-        let in_time = self.rates.get(key).copied().unwrap_or(now);
-        let early = in_time.saturating_duration_since(now);
-        match early.checked_sub(rate.tolerance) {
-            Some(wait) if !wait.is_zero() => Err(wait),
-            _ => Ok(()),
-        }
-    }
-
-    fn count_rate(&mut self, rate: Rate, keys: &[Arc<str>], now: Instant) {
-        for key in keys {
-            let in_time = self.rates.entry(Arc::clone(key)).or_insert(now);
-            *in_time = (*in_time).max(now) + rate.interval;
-        }
-        // Who is not early is as good as new. Looked for once as many have come as were left the
-        // last time, so that strangers' keys neither stay nor cost.
-        self.rates_counted += keys.len();
-        let few = self.rates_kept.max(512);
-        if self.rates_counted > few {
-            self.rates.retain(|_, in_time| *in_time > now);
-            self.rates.shrink_to(2 * few);
-            self.rates_kept = self.rates.len();
-            self.rates_counted = 0;
-        }
     }
 }
 

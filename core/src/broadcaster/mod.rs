@@ -8,6 +8,7 @@ mod topic_source;
 mod subscribe;
 mod private;
 pub(crate) mod admission;
+mod rate;
 mod lease;
 mod authorize;
 mod drain;
@@ -28,6 +29,7 @@ use crate::id::{EventId, LastEventId};
 use crate::record::Draft;
 use crate::response::EventStream;
 use crate::sync::Ordering;
+use crate::timer::Alarm;
 use crate::topic::{Topic, Topics};
 use crate::trace;
 use crate::wait::Sleeper;
@@ -38,8 +40,9 @@ pub use self::builder::Builder;
 pub use self::counters::{DrainProgress, EndReason, Histogram, Reason, Tally};
 pub use self::drain::{Drain, DrainWhen, Drained, Draining};
 pub use self::futures::{CloseWhen, Ended, Publish, Replay, Serve};
-pub use self::lease::{KeyFull, OpenStream, Rate};
+pub use self::lease::{KeyFull, OpenStream};
 pub use self::private::Private;
+pub use self::rate::Rate;
 pub use self::subscribe::Subscribe;
 pub use self::topic_source::TopicSource;
 
@@ -195,11 +198,36 @@ impl Broadcaster {
         Subscribe::new(self.clone(), topics.into())
     }
 
-    /// A stream to one client alone that is counted, limited and ended with all the others: a stream
-    /// of events, the stream of a [`channel`](crate::channel()), or an [`EventStream`] with its own
-    /// signs of life.
+    /// A stream to one client alone that is counted, limited, kept alive and ended with all the others:
+    /// a stream of events, the stream of a [`channel`](crate::channel()), or an [`EventStream`], which
+    /// may have signs of life of its own.
     ///
     /// Without this, a private stream is its producer's to end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is admitted until it is [opened](Private::open). Dropping the stream then gives its place
+    /// back, and tells its producer that the client has gone.
+    ///
+    /// ```
+    /// use fanfare_core::{channel, Broadcaster, Event, EventSource};
+    /// use futures_lite::{future, StreamExt};
+    ///
+    /// let hub = Broadcaster::builder().max_per_key(1).build();
+    /// let (mut client, stream) = channel(16);
+    /// let mut body = hub.private(stream).key("ann").open()?;
+    /// # future::block_on(async {
+    /// client.send(Event::data("one")).await?;
+    /// assert_eq!(body.next().await.unwrap(), ":\n");
+    /// assert_eq!(body.next().await.unwrap(), "data: one\n\n");
+    ///
+    /// hub.disconnect("ann");
+    /// assert!(body.next().await.unwrap().starts_with(b"retry: "));
+    /// assert_eq!(body.next().await, None);
+    /// # Ok::<(), fanfare_core::SendError>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn private(&self, stream: impl Into<EventStream>) -> Private {
         Private::new(self.clone(), stream.into())
     }
@@ -219,6 +247,11 @@ impl Broadcaster {
     /// The future is the application's to spawn on its own runtime. It completes when the broadcaster
     /// is closed, and does not keep it open. Up to 16 keys are asked for at a time; a round that takes
     /// longer than the interval is followed by the next at once.
+    ///
+    /// An answer that takes longer than the interval no longer counts towards the 16, and its key is
+    /// left out of the rounds until the answer comes. So a call that hangs concerns its key alone: that
+    /// key is not asked for again and its streams go on, and the call is dropped once they have ended.
+    /// Give your own call a timeout, and decide what its key may do then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -261,13 +294,32 @@ impl Broadcaster {
     /// In memory it is ready at once, and what the window in front of a backend holds is too.
     /// Clients that ask a backend for the same page within a second share one read of it.
     ///
+    /// ```
+    /// use fanfare_core::{Broadcaster, Event};
+    ///
+    /// let hub = Broadcaster::new();
+    /// # futures_lite::future::block_on(async {
+    /// let first = hub.publish("prices", Event::data("1.07")).await?;
+    /// let second = hub.publish("prices", Event::data("1.08")).await?;
+    ///
+    /// let page = hub.replay("prices", first, 100).await?;
+    /// assert!(page.gap.is_none());
+    /// assert_eq!(page.records[0].bytes(), &format!("id: {second}\ndata: 1.08\n\n"));
+    ///
+    /// // The client goes on after its end.
+    /// let page = hub.replay("prices", page.last, 100).await?;
+    /// assert!(page.records.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`HistoryError`](crate::history::HistoryError); in memory there are none.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future costs nobody anything.
+    /// Dropping the future costs nobody anything. A read that others wait for goes on.
     pub fn replay(
         &self,
         topics: impl Into<Topics>,
@@ -341,18 +393,24 @@ impl Broadcaster {
     /// `with_graceful_shutdown` and its like, as [`close_when`](Self::close_when). The server goes on
     /// until then.
     ///
-    /// ```no_run
-    /// # use std::time::Duration;
+    /// ```
+    /// # use std::{future::Future, io, time::Duration};
     /// # use fanfare_core::{broadcaster::Drain, Broadcaster};
-    /// # fn serve_until(_: impl std::future::Future) -> std::future::Ready<std::io::Result<()>> { std::future::ready(Ok(())) }
-    /// # fn signal() -> std::future::Ready<()> { std::future::ready(()) }
+    /// # async fn signal() {}
+    /// # async fn serve_until(shutdown: impl Future) -> io::Result<()> { shutdown.await; Ok(()) }
     /// # futures_lite::future::block_on(async {
     /// let hub = Broadcaster::new();
     /// let drain = Drain::over(Duration::from_secs(5));
     /// let server = serve_until(hub.drain_when(signal(), drain));
-    /// hub.serve(server, Duration::from_secs(1)).await
-    /// # });
+    /// hub.serve(server, Duration::from_secs(1)).await?;
+    /// assert!(hub.is_closed());
+    /// # io::Result::Ok(())
+    /// # }).unwrap();
     /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the signal, it leaves the broadcaster as it is; after it, see [`drain`](Self::drain).
     pub fn drain_when<F: Future>(&self, signal: F, drain: Drain) -> DrainWhen<F> {
         DrainWhen {
             signal,
@@ -372,7 +430,30 @@ impl Broadcaster {
     /// `grace` has passed since the close.
     ///
     /// A client that has stopped reading can keep its connection, and with it a server that
-    /// shuts down gracefully, for ever. Race the server against this, and it ends.
+    /// shuts down gracefully, forever. Race the server against this, and it ends:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use fanfare_core::Broadcaster;
+    /// use futures_lite::future;
+    ///
+    /// let hub = Broadcaster::new();
+    /// let unread = hub.subscribe("prices").open()?;
+    /// # let server = future::pending();
+    /// # future::block_on(async {
+    /// hub.close();
+    /// future::or(server, hub.ended(Duration::from_millis(10))).await;
+    ///
+    /// drop(unread);
+    /// // Nobody is left to wait for.
+    /// hub.ended(Duration::from_secs(10)).await;
+    /// # });
+    /// # Ok::<(), fanfare_core::Refused>(())
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing. The grace counts from the close, whenever it is asked for again.
     #[must_use = "futures do nothing unless awaited"]
     pub fn ended(&self, grace: Duration) -> Ended {
         Ended {
@@ -380,7 +461,7 @@ impl Broadcaster {
             sleeper: Sleeper::default(),
             grace,
             until_alone: true,
-            timed: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -490,7 +571,7 @@ pub struct Stats {
     pub opened: u64,
     /// Streams that are over, and why.
     pub ended: Tally<EndReason>,
-    /// Events published here.
+    /// Events published here. One that is published again under its [key](Publish::key) counts once.
     pub published: u64,
     /// Events handed to subscribers: one that a hundred received counts a hundred times.
     pub delivered: u64,

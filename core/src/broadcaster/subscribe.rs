@@ -55,7 +55,8 @@ impl Subscribe {
     /// Who this is: a user, a tenant, an address. The stream counts against the limits per key, and
     /// [`disconnect`](Broadcaster::disconnect) ends it.
     ///
-    /// One stream may have several keys, a user and an address, say: each limit holds for each.
+    /// One stream may have several keys, a user and an address, say: each limit holds for each. Of an
+    /// IPv6 address, take the first 64 bits: a client that has one address has all that begin with them.
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.admission.add_key(key.as_ref());
         self

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use crate::id::EventId;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{fence, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::timer::{Timer, Unscheduled};
 use crate::topic::Topics;
 use crate::wait::Waiters;
@@ -35,6 +35,8 @@ pub(crate) struct View {
     evicted: AtomicU64,
     pub(super) subscribers: AtomicUsize,
     batches: Mutex<Batches>,
+    /// Whether any batch may be remembered. Set before one is, under their lock.
+    remembers: AtomicBool,
     waiters: Waiters,
     handed_off: AtomicBool,
 }
@@ -70,6 +72,7 @@ impl View {
             evicted: AtomicU64::new(evicted),
             subscribers: AtomicUsize::new(0),
             batches: Mutex::default(),
+            remembers: AtomicBool::new(false),
             waiters: Waiters::default(),
             handed_off: AtomicBool::new(false),
         }
@@ -99,6 +102,12 @@ impl View {
     /// Under the log's lock.
     pub(super) fn raise_evicted(&self, evicted: u64) {
         self.evicted.fetch_max(evicted, Ordering::AcqRel);
+        // Pairs with the fence in `share`: either this sees that a batch is remembered, or that one
+        // sees that its records are gone. A topic may have very many views without one.
+        fence(Ordering::SeqCst);
+        if !self.remembers.load(Ordering::Relaxed) {
+            return;
+        }
         // No cursor can take these any more, and their records should be gone.
         let mut batches = self.batches.lock();
         for place in &mut batches.recent {
@@ -130,9 +139,14 @@ impl View {
             .iter()
             .flatten()
             .any(|known| known.from == batch.from);
+        if is_known || !batch.is_whole || self.subscribers.load(Ordering::Relaxed) < 2 {
+            return;
+        }
+        self.remembers.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `raise_evicted`.
+        fence(Ordering::SeqCst);
         // Evicted meanwhile, it must not outlive its records.
-        let is_current = batch.is_whole && batch.from >= self.evicted();
-        if is_current && !is_known && self.subscribers.load(Ordering::Relaxed) > 1 {
+        if batch.from >= self.evicted() {
             let next = batches.next;
             if let Some(place) = batches.recent.get_mut(next) {
                 *place = Some(batch.clone());
@@ -150,8 +164,18 @@ impl View {
 
     /// Lets go of batches that may hold on to evicted records.
     pub(super) fn forget_batches(&self) {
-        let old = std::mem::take(&mut self.batches.lock().recent);
+        let mut batches = self.batches.lock();
+        let old = std::mem::take(&mut batches.recent);
+        self.remembers.store(false, Ordering::Relaxed);
+        drop(batches);
         drop(old);
+    }
+
+    fn wake_handed_off(&self) {
+        // Cleared first: news that comes during the walk is handed off again. A swap, since it
+        // must see what was stored before the hand-off that it takes.
+        self.handed_off.swap(false, Ordering::AcqRel);
+        self.waiters.wake_all();
     }
 
     /// Records and bytes that were handed to subscribers.
@@ -170,25 +194,29 @@ pub(super) fn wake(views: &Arc<Vec<Arc<View>>>, timer: &dyn Timer) {
         }
         return;
     }
+    // A hand-off that is under way takes the news along.
+    let is_new = |view: &&Arc<View>| !view.handed_off.swap(true, Ordering::AcqRel);
     let waker = match &views[..] {
-        // A hand-off that is under way takes the news along.
-        [view] if view.handed_off.swap(true, Ordering::AcqRel) => return,
-        [view] => Waker::from(Arc::clone(view)),
-        _ => Waker::from(Arc::new(WakeAll(Arc::clone(views)))),
+        [view] => is_new(&view).then(|| Waker::from(Arc::clone(view))),
+        _ => {
+            let new: Vec<_> = views.iter().filter(is_new).cloned().collect();
+            (!new.is_empty()).then(|| Waker::from(Arc::new(WakeAll(new))))
+        }
     };
+    let Some(waker) = waker else { return };
     if let Err(Unscheduled(waker)) = timer.wake_at(timer.now(), waker) {
         waker.wake();
     }
 }
 
 /// The hand-off of several views at once.
-struct WakeAll(Arc<Vec<Arc<View>>>);
+struct WakeAll(Vec<Arc<View>>);
 
 impl Wake for WakeAll {
     /// Runs on the timer's thread.
     fn wake(self: Arc<Self>) {
-        for view in self.0.iter() {
-            view.waiters.wake_all();
+        for view in &self.0 {
+            view.wake_handed_off();
         }
     }
 }
@@ -196,10 +224,7 @@ impl Wake for WakeAll {
 impl Wake for View {
     /// Runs on the timer's thread.
     fn wake(self: Arc<Self>) {
-        // Cleared first: news that comes during the walk is handed off again. A swap, since it
-        // must see what was stored before the hand-off that it takes.
-        self.handed_off.swap(false, Ordering::AcqRel);
-        self.waiters.wake_all();
+        self.wake_handed_off();
     }
 }
 

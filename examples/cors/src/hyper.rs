@@ -47,7 +47,6 @@ fn main() -> io::Result<()> {
             .with_graceful_shutdown(closing)
             .grace(Duration::from_secs(1))
             .into_future()
-            .await;
-        Ok(())
+            .await
     })
 }

@@ -16,7 +16,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, PeerAddr, Service as _, ServiceRequest};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
-use actix_web::middleware::DefaultHeaders;
+use actix_web::middleware::{Condition, DefaultHeaders, Logger};
 use actix_web::web::{self, Bytes, Data, Html, PayloadConfig};
 use actix_web::{
     delete, guard, post, route, App, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
@@ -40,7 +40,11 @@ async fn main() -> std::io::Result<()> {
             .app_data(demo.clone())
             .app_data(PayloadConfig::new(demo_shared::MAX_DATA))
             .wrap(DefaultHeaders::new().add((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")))
-            // The outermost: what another would log has no ticket in it.
+            .wrap(Condition::new(
+                demo_shared::logs_requests(),
+                Logger::default(),
+            ))
+            // The outermost: what another logs has no ticket in it.
             .wrap_fn(|mut request, next| {
                 take_ticket(&mut request);
                 next.call(request)
@@ -88,7 +92,10 @@ fn take_ticket(request: &mut ServiceRequest) {
     let target = request.uri().to_string();
     let taken = take_from_target(&target);
     // A part of an address is one. If it were not: rather `/` than the ticket.
-    request.head_mut().uri = taken.rest.parse::<Uri>().unwrap_or_default();
+    let uri: Uri = taken.rest.parse().unwrap_or_default();
+    // actix-web keeps the address twice.
+    request.match_info_mut().get_mut().update(&uri);
+    request.head_mut().uri = uri;
     request.extensions_mut().insert::<Presented>(taken.ticket);
 }
 
@@ -138,8 +145,8 @@ async fn stream(
     Shown(credentials): Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events(topics, last, client.ip(), credentials);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events(topics, last, client.ip(), credentials);
+    Ok(Sse::new(stream.await?))
 }
 
 #[post("/publish/{topic}")]
@@ -333,5 +340,27 @@ impl ResponseError for Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.json.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_left_nowhere() {
+        let mut request = TestRequest::with_uri("/events/a?ticket=s3cret&lastEventId=7-1")
+            .param("topics", "a")
+            .to_srv_request();
+
+        take_ticket(&mut request);
+
+        let shown = format!("{request:?} {:?}", request.request());
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("lastEventId=7-1"), "{shown}");
+        let presented = request.extensions().get::<Presented>().cloned();
+        assert!(matches!(presented, Some(Ok(Some(_)))));
     }
 }

@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{
-    ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Path, RawQuery, Request, State,
+    ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, OriginalUri, Path, RawQuery,
+    Request, State,
 };
 use axum::http::request::Parts;
 use axum::http::{header, HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -23,7 +24,10 @@ use axum::{Json, Router};
 use demo_shared::{Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::axum::{bind_with, LastEventId, Sse, TcpOptions};
 use fanfare::tickets::take_from_uri;
+use tower_http::classify::{ServerErrorsAsFailures, SharedClassifier};
 use tower_http::cors::{Any, CorsLayer};
+use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
+use tracing::Level;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
@@ -80,7 +84,7 @@ fn app(demo: Demo) -> Router {
         ])
         // The same for every origin.
         .vary([]);
-    Router::new()
+    let routes = Router::new()
         .route("/", get(Html(demo_shared::PAGE)))
         .route("/events", get(all_events))
         .route("/events/{topics}", get(events))
@@ -97,14 +101,30 @@ fn app(demo: Demo) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .layer(DefaultBodyLimit::max(demo_shared::MAX_DATA))
-        .layer(cors)
-        // The outermost: what another layer would log has no ticket in it.
+        .layer(cors);
+    let routes = if demo_shared::logs_requests() {
+        routes.layer(log_requests())
+    } else {
+        routes
+    };
+    routes
+        // The outermost: what another layer logs has no ticket in it.
         .layer(map_request(take_ticket))
         .with_state(demo)
 }
 
+fn log_requests() -> TraceLayer<SharedClassifier<ServerErrorsAsFailures>> {
+    TraceLayer::new_for_http()
+        .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
+        .on_request(DefaultOnRequest::new().level(Level::INFO))
+        .on_response(DefaultOnResponse::new().level(Level::INFO))
+}
+
 async fn take_ticket(mut request: Request) -> Request {
     let presented: Presented = take_from_uri(request.uri_mut());
+    // The router has kept the address as it came.
+    let uri = OriginalUri(request.uri().clone());
+    request.extensions_mut().insert(uri);
     request.extensions_mut().insert(presented);
     request
 }
@@ -125,8 +145,8 @@ async fn events(
     Segment(topics): Segment,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events(&topics, last, client.ip(), credentials);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events(&topics, last, client.ip(), credentials);
+    Ok(Sse::new(stream.await?))
 }
 
 async fn publish(
@@ -291,5 +311,28 @@ impl IntoResponse for Answer {
         } = self.0;
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, AppendHeaders(headers), Json(json)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_ticket_is_left_nowhere() {
+        let uri = Uri::from_static("/events/a?ticket=s3cret&lastEventId=7-1");
+        let mut request = Request::new(Body::empty());
+        // As the router has it by the time that the layer is reached.
+        request.extensions_mut().insert(OriginalUri(uri.clone()));
+        *request.uri_mut() = uri;
+
+        let request = take_ticket(request).await;
+
+        let original: Option<&OriginalUri> = request.extensions().get();
+        let shown = format!("{request:?} {original:?}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("lastEventId=7-1"), "{shown}");
+        let presented: Option<&Presented> = request.extensions().get();
+        assert!(matches!(presented, Some(Ok(Some(_)))));
     }
 }

@@ -9,9 +9,10 @@
 mod tls;
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 
 use async_io::block_on;
-use demo_shared::{path, Credentials, Demo, Flags, Parser, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::hyper::smol::{bind_with, serve, Peer, TcpOptions};
 use fanfare::hyper::LastEventId;
 use fanfare::response::SseBody;
@@ -32,8 +33,11 @@ fn main() -> std::io::Result<()> {
     let hub = demo.hub().clone();
 
     if flags.tls() {
-        if flags.limits_connections() {
-            Flags::refuse("the demo's server for --tls accepts any number of connections");
+        if flags.header_timeout().is_some() || flags.limits_connections() {
+            Flags::refuse(
+                "the demo's own server for --tls accepts any number of connections, and over HTTP/2 it \
+                 waits for heads for ever",
+            );
         }
         #[cfg(feature = "tls")]
         return block_on(tls::run(&flags, demo));
@@ -51,23 +55,24 @@ fn main() -> std::io::Result<()> {
         if let Some(timeout) = flags.header_timeout() {
             server = server.header_read_timeout(timeout);
         }
-        let server = async {
-            server.await;
-            Ok(())
-        };
         hub.serve(server, flags.grace()).await
     })
 }
 
 async fn answer(demo: Demo, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     // First of all: what logs the address further on has no ticket in it.
-    let ticket = take_from_uri(request.uri_mut());
+    let ticket = take_ticket(&mut request);
+    demo_shared::log_request(request.method(), request.uri());
     let authorization = request.headers().get(header::AUTHORIZATION);
     let credentials = Credentials::new(authorization.map(HeaderValue::as_bytes), ticket);
     let answered = route(&demo, request, credentials).await;
     let mut response = answered.unwrap_or_else(json);
     set(&mut response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     Ok(response)
+}
+
+fn take_ticket<B>(request: &mut Request<B>) -> Presented {
+    take_from_uri(request.uri_mut())
 }
 
 async fn route(
@@ -133,8 +138,8 @@ async fn events(
 ) -> Result<Response<Body>, Reply> {
     let topics = path::decode(topics)?;
     let last = LastEventId::from_request(request);
-    let subscribe = demo.events(&topics, last, client(request), credentials);
-    Ok(fanfare::hyper::response(subscribe.await?).map(Either::Left))
+    let stream = demo.events(&topics, last, client(request), credentials);
+    Ok(fanfare::hyper::response(stream.await?).map(Either::Left))
 }
 
 async fn publish(demo: &Demo, topic: &str, request: Request<Incoming>) -> Result<Reply, Reply> {
@@ -205,11 +210,11 @@ fn set(response: &mut Response<Body>, name: HeaderName, value: &'static str) {
         .insert(name, HeaderValue::from_static(value));
 }
 
-/// The client's address, under which its streams are counted.
-fn client(request: &Request<Incoming>) -> String {
+/// The client's address, under which its streams are counted. The server says it with every request.
+fn client(request: &Request<Incoming>) -> IpAddr {
+    let unknown = Ipv4Addr::UNSPECIFIED.into();
     let peer = request.extensions().get();
-    peer.map(|Peer(address)| address.ip().to_string())
-        .unwrap_or_default()
+    peer.map_or(unknown, |Peer(address)| address.ip())
 }
 
 fn query(request: &Request<Incoming>) -> &str {

@@ -1,5 +1,5 @@
 //! HTTPS on smol: an accept loop of our own, made of hyper's parts, that speaks HTTP/2 and
-//! HTTP/1.1.
+//! HTTP/1.1, whichever the client has chosen in its handshake.
 
 use std::future::Future;
 use std::io;
@@ -13,26 +13,25 @@ use async_executor::Executor;
 use async_io::{Async, Timer as Pause};
 use demo_shared::tls::Certificate;
 use demo_shared::{Demo, Flags};
-use fanfare::hyper::smol::{bind_with, Peer, TcpOptions, Timer};
+use fanfare::hyper::smol::{
+    bind_with, is_of_one_connection, Peer, TcpOptions, Timer, ACCEPT_PAUSE, MAX_BUFFER,
+};
 use futures_lite::future;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use futures_rustls::server::TlsStream;
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{rt, Request};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 
 /// How long a client may take for its handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The pause after the system refused to accept: for want of files, mostly, which others must
-/// close first.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest head of a request over HTTP/1.1, and the most that is ready for a client that does not read.
-const MAX_BUFFER: usize = 64 * 1024;
+/// How often a client of HTTP/2 must show that it is there. The other's is asked for its next request
+/// anyway.
+const PING: Duration = Duration::from_secs(30);
 
 /// The most that is read at once: what a TLS record holds.
 const READ_BYTES: usize = 16 * 1024;
@@ -43,12 +42,7 @@ pub(crate) async fn run(flags: &Flags, demo: Demo) -> io::Result<()> {
     let options = TcpOptions::new().keep_alive(demo.hub().keep_alive_interval());
     let listener: Async<TcpListener> = bind_with(flags.address(), options).await?.into();
     let tasks = Tasks(Arc::new(Executor::new()));
-    let mut server = auto::Builder::new(tasks.clone());
-    server.http1().timer(Timer).max_buf_size(MAX_BUFFER);
-    server.http2().timer(Timer);
-    if let Some(timeout) = flags.header_timeout() {
-        server.http1().header_read_timeout(timeout);
-    }
+    let server = Server::new(&tasks);
     demo_shared::say_listening_with_tls(listener.get_ref().local_addr()?)?;
 
     let end = demo.hub().drain_when(fanfare::signal(), flags.drain());
@@ -68,7 +62,7 @@ async fn accept(
     acceptor: &TlsAcceptor,
     demo: &Demo,
     tasks: &Tasks,
-    server: &auto::Builder<Tasks>,
+    server: &Server,
     connections: &GracefulShutdown,
 ) {
     loop {
@@ -84,6 +78,7 @@ async fn accept(
                 );
                 tasks.0.spawn(connection).detach();
             }
+            Err(error) if is_of_one_connection(&error) => {}
             Err(_) => {
                 Pause::after(ACCEPT_PAUSE).await;
             }
@@ -99,7 +94,7 @@ async fn serve_connection(
     peer: Peer,
     acceptor: TlsAcceptor,
     demo: Demo,
-    server: auto::Builder<Tasks>,
+    server: Server,
     connections: Watcher,
 ) {
     let handshake = async { acceptor.accept(stream).await.ok() };
@@ -114,8 +109,30 @@ async fn serve_connection(
         request.extensions_mut().insert(peer);
         crate::answer(demo.clone(), request)
     });
-    let connection = server.serve_connection(Io(stream), service);
-    let _ = connections.watch(connection.into_owned()).await;
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        let connection = server.http2.serve_connection(Io(stream), service);
+        let _ = connections.watch(connection).await;
+    } else {
+        let connection = server.http1.serve_connection(Io(stream), service);
+        let _ = connections.watch(connection).await;
+    }
+}
+
+/// hyper's settings for both protocols. Without a timer it has no timeouts.
+#[derive(Clone)]
+struct Server {
+    http1: http1::Builder,
+    http2: http2::Builder<Tasks>,
+}
+
+impl Server {
+    fn new(tasks: &Tasks) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1.timer(Timer).max_buf_size(MAX_BUFFER);
+        let mut http2 = http2::Builder::new(tasks.clone());
+        http2.timer(Timer).keep_alive_interval(PING);
+        Self { http1, http2 }
+    }
 }
 
 /// Runs connections, and HTTP/2's streams.

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::rocket::{LastEventId, RocketExt, Sse};
@@ -14,10 +14,11 @@ use fanfare::tickets::take_from_target;
 #[cfg(feature = "tls")]
 use rocket::config::TlsConfig;
 use rocket::data::{self, Data, FromData, ToByteUnit};
-use rocket::fairing::AdHoc;
+use rocket::fairing::{AdHoc, Fairing, Info, Kind};
 use rocket::figment::Figment;
+use rocket::form::Form;
 use rocket::http::uri::Origin;
-use rocket::http::{ContentType, Header, Status};
+use rocket::http::{ContentType, Header, Method, Status};
 use rocket::request::{FromRequest, Outcome};
 use rocket::response::content::RawHtml;
 use rocket::response::{self, Responder, Response};
@@ -57,11 +58,16 @@ async fn main() -> io::Result<()> {
     hub.serve(server, flags.grace()).await
 }
 
+/// Rocket is told one address: of those that a name has, the first that can be bound.
 fn address(flags: &Flags) -> io::Result<SocketAddr> {
-    let mut addresses = flags.address().to_socket_addrs()?;
-    addresses
-        .next()
-        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    let mut last_error = io::ErrorKind::AddrNotAvailable.into();
+    for address in flags.address().to_socket_addrs()? {
+        match TcpListener::bind(address) {
+            Ok(_closed_again) => return Ok(address),
+            Err(error) => last_error = error,
+        }
+    }
+    Err(last_error)
 }
 
 fn config(flags: &Flags) -> io::Result<Figment> {
@@ -72,8 +78,15 @@ fn config(flags: &Flags) -> io::Result<Figment> {
         .merge(("shutdown.grace", flags.grace().as_secs()))
         // Else half a request holds up the end for three seconds more.
         .merge(("shutdown.mercy", 0))
-        // Rocket logs to standard output, which says where the demo listens.
-        .merge((Config::LOG_LEVEL, "off"));
+        // What Rocket logs is for who wants to see requests.
+        .merge((
+            Config::LOG_LEVEL,
+            if demo_shared::logs_requests() {
+                "normal"
+            } else {
+                "off"
+            },
+        ));
     if flags.tls() {
         #[cfg(feature = "tls")]
         {
@@ -100,6 +113,7 @@ fn app(demo: Demo, config: Figment) -> Rocket<Build> {
             take_ticket(request);
             Box::pin(async {})
         }))
+        .attach(Methods)
         .attach(AdHoc::on_request("Slashes", |request, _| {
             // To Rocket `/stats/` and `//stats` are `/stats`; here they are no routes.
             let path = request.uri().path();
@@ -134,6 +148,35 @@ fn take_ticket(request: &mut Request<'_>) {
         request.set_uri(uri.unwrap_or_else(|_| uri!("/")));
     }
     request.local_cache::<Presented, _>(|| taken.ticket);
+}
+
+/// Rocket takes the first field of a form for the method if it is called `_method`. Here a body is data,
+/// and the method is what the client says.
+struct Methods;
+
+#[async_trait]
+impl Fairing for Methods {
+    fn info(&self) -> Info {
+        Info {
+            name: "Methods",
+            kind: Kind::Request,
+        }
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>, data: &mut Data<'_>) {
+        if !request.content_type().is_some_and(|kind| kind.is_form()) {
+            return;
+        }
+        let beginning = std::str::from_utf8(data.peek(PEEKED).await);
+        let field = beginning.ok().and_then(|text| Form::values(text).next());
+        let named = field
+            .filter(|field| field.name == "_method")
+            .and_then(|field| field.value.parse().ok());
+        // Rocket does not say what the method was, but of `POST` alone it makes another.
+        if named == Some(request.method()) {
+            request.set_method(Method::Post);
+        }
+    }
 }
 
 fn say_listening(config: &Config) -> io::Result<()> {
@@ -173,8 +216,8 @@ async fn all_events(
     shown: Shown,
     last: LastEventId,
 ) -> Result<Sse, Answer> {
-    let subscribe = demo.events("all", last, client.ip(), shown.0);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events("all", last, client.ip(), shown.0);
+    Ok(Sse::new(stream.await?))
 }
 
 #[get("/events/<_>")]
@@ -186,8 +229,8 @@ async fn events(
     last: LastEventId,
 ) -> Result<Sse, Answer> {
     let Segment(topics) = topics?;
-    let subscribe = demo.events(&topics, last, client.ip(), shown.0);
-    Ok(Sse::new(subscribe.await?))
+    let stream = demo.events(&topics, last, client.ip(), shown.0);
+    Ok(Sse::new(stream.await?))
 }
 
 #[post("/publish/<_>", data = "<body>")]
@@ -357,7 +400,7 @@ impl<'r> FromRequest<'r> for Query<'r> {
 /// How much of a body Rocket looks at before anybody else does, for a form that names its method.
 const PEEKED: usize = "_method=delete".len();
 
-/// A body, refused in the demo's words.
+/// A body from who may do what needs the token, refused in the demo's words.
 struct Body(Vec<u8>);
 
 #[async_trait]
@@ -369,6 +412,10 @@ impl<'r> FromData<'r> for Body {
         let Some(demo) = request.rocket().state::<Demo>() else {
             return refuse(Reply::unreadable_body());
         };
+        // First: of who may not, nothing is read.
+        if let Err(reply) = demo.check_token(&credentials(request)) {
+            return refuse(reply);
+        }
         let length = request.headers().get_one("Content-Length");
         if let Err(reply) = demo_shared::check_length(length.and_then(|n| n.parse().ok())) {
             return refuse(reply);

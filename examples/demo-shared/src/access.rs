@@ -3,13 +3,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use fanfare::tickets::{same, Grant, IssueError, Refused, SigningKey, Ticket, Tickets};
+use fanfare::tickets::{self, same, Grant, IssueError, Refused, SigningKey, Ticket, Tickets};
 use fanfare::Topics;
 use serde_json::json;
 
-use crate::Reply;
+use crate::{Flags, Reply};
 
 /// The ticket in a request's address, if there is one. Each framework's demo takes it from there
 /// before anything can log the address.
@@ -49,6 +48,21 @@ impl std::fmt::Debug for Token {
     }
 }
 
+#[cfg(feature = "redis")]
+impl Token {
+    /// The key that every process with this token signs tickets with.
+    ///
+    /// With a ticket at hand, somebody can try whether a token is the one. So this is for tokens that
+    /// nobody can guess.
+    fn signing_key(&self) -> io::Result<SigningKey> {
+        use hmac::{Hmac, Mac};
+
+        let mac = Hmac::<sha2::Sha256>::new_from_slice(&self.0).map_err(io::Error::other)?;
+        let key = mac.chain_update(b"the demo's tickets").finalize();
+        SigningKey::new(key.into_bytes()).map_err(io::Error::other)
+    }
+}
+
 /// What `Authorization: Bearer ...` shows.
 fn bearer(authorization: &[u8]) -> Option<Token> {
     let (scheme, token) = authorization.split_at_checked(b"bearer ".len())?;
@@ -67,12 +81,19 @@ struct Inner {
 }
 
 impl Access {
-    /// Access for everybody, or for who shows this token. The tickets are this process's own: their
-    /// key is one of chance.
-    pub(crate) fn new(token: Option<Token>, ticket_lifetime: Duration) -> io::Result<Self> {
-        let tickets = Tickets::builder(SigningKey::random()?);
-        let tickets = tickets.lifetime(ticket_lifetime).build();
-        Ok(Self(Arc::new(Inner { token, tickets })))
+    /// Access as the flags say.
+    pub(crate) fn of(flags: &Flags) -> io::Result<Self> {
+        let tickets = tickets_of(flags)?.lifetime(flags.ticket_lifetime());
+        Ok(Self::new(flags.token().cloned(), tickets.build()))
+    }
+
+    /// Access for everybody.
+    pub(crate) fn open() -> io::Result<Self> {
+        Ok(Self::new(None, Tickets::new(SigningKey::random()?)))
+    }
+
+    fn new(token: Option<Token>, tickets: Tickets) -> Self {
+        Self(Arc::new(Inner { token, tickets }))
     }
 
     pub(crate) fn needs_token(&self) -> bool {
@@ -122,6 +143,18 @@ impl Access {
         let ticket = json!({ "ticket": ticket.as_str(), "expires_in": expires_in });
         Ok(Reply::new(200, ticket))
     }
+}
+
+/// Tickets of this process alone, whose key is one of chance; or of all that share a history and a token.
+#[cfg_attr(not(feature = "redis"), allow(unused_variables))]
+fn tickets_of(flags: &Flags) -> io::Result<tickets::Builder> {
+    #[cfg(feature = "redis")]
+    if let (Some((url, stream)), Some(token)) = (flags.redis(), flags.token()) {
+        let uses = fanfare::redis::RedisUses::builder(url).stream(stream);
+        let uses = uses.build_uses().map_err(io::Error::other)?;
+        return Ok(Tickets::builder(token.signing_key()?).uses(uses));
+    }
+    Ok(Tickets::builder(SigningKey::random()?))
 }
 
 /// The reason is for the log alone: who is refused is told the same, whatever it was.

@@ -3,23 +3,24 @@
 // What is turned into text is taken by value, which reads best where it is called.
 #![allow(clippy::needless_pass_by_value)]
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare::broadcaster::{Private, Stats};
+use fanfare::broadcaster::Stats;
+use fanfare::response::Answer;
 use fanfare::{
     Broadcaster, Decoded, Decoder, Event, EventId, EventName, EventStream, Gap, LastEventId,
-    PublishError, Record, Subscribe, Topic, Topics,
+    PublishError, Record, Refused, Topic, Topics,
 };
 use futures_lite::{future, StreamExt};
 use futures_timer::Delay;
 use serde_json::{json, Map, Value};
 
 use crate::access::{Access, Credentials};
+use crate::names::Names;
 use crate::prometheus::Prometheus;
 use crate::query::Query;
 use crate::{echo, Flags, Reply};
@@ -27,20 +28,14 @@ use crate::{echo, Flags, Reply};
 /// The most records in one answer to a client that polls.
 const PAGE_RECORDS: usize = 1_000;
 
-/// The most event names that are announced to pages.
-const MAX_NAMES: usize = 1_000;
-
-/// The longest event name that is announced, in bytes.
-const MAX_NAME_BYTES: usize = 255;
-
-/// The topic, and the event name, under which new names are announced.
-const NAMES: &str = "topics";
+/// What the broadcaster calls its gap events.
+const GAP: &str = "gap";
 
 /// The most streams that are shown at once.
 const MAX_STREAMS: usize = 1_000;
 
-/// How long a ticket is valid, and a body may take, if no flag says.
-const DEFAULT_TIME: Duration = Duration::from_secs(30);
+/// How long a body may take if no flag says.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a long poll is held if it does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(25);
@@ -55,9 +50,7 @@ pub struct Demo {
     access: Access,
     prometheus: Arc<Prometheus>,
     body_timeout: Duration,
-    names: Arc<Mutex<BTreeSet<String>>>,
-    /// Up to where the announcements of names have been read.
-    names_after: Arc<Mutex<LastEventId>>,
+    names: Arc<Names>,
 }
 
 impl Demo {
@@ -67,7 +60,7 @@ impl Demo {
     ///
     /// If its history cannot be kept where they say, or the system refuses a thread or random numbers.
     pub fn start(flags: &Flags) -> io::Result<Self> {
-        let access = Access::new(flags.token().cloned(), flags.ticket_lifetime())?;
+        let access = Access::of(flags)?;
         let hub = crate::broadcaster(flags)?;
         let demo = Self::with_access(hub, access, flags.body_timeout())?;
         if let Some(every) = flags.metrics_every() {
@@ -82,18 +75,16 @@ impl Demo {
     ///
     /// If the system refuses random numbers, or there is another.
     pub fn new(hub: Broadcaster) -> io::Result<Self> {
-        let access = Access::new(None, DEFAULT_TIME)?;
-        Self::with_access(hub, access, DEFAULT_TIME)
+        Self::with_access(hub, Access::open()?, BODY_TIMEOUT)
     }
 
     fn with_access(hub: Broadcaster, access: Access, body_timeout: Duration) -> io::Result<Self> {
         Ok(Self {
-            prometheus: Arc::new(Prometheus::install(&hub)?),
+            prometheus: Prometheus::install(&hub)?,
             hub,
             access,
             body_timeout,
             names: Arc::default(),
-            names_after: Arc::default(),
         })
     }
 
@@ -136,33 +127,34 @@ impl Demo {
     /// # Errors
     ///
     /// A 400 if the query selects no topics, or too many.
-    pub fn ticket(&self, query: &str, client: impl ToString) -> Result<Reply, Reply> {
+    pub fn ticket(&self, query: &str, client: IpAddr) -> Result<Reply, Reply> {
         let query = Query::parse(query, &["topics"])?;
         let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
-        self.access.issue(&client.to_string(), topics)
+        self.access.issue(&key(client), topics)
     }
 
-    /// `GET /events/{topics}`: a stream for one client address.
+    /// `GET /events/{topics}`: a stream for one client address, or what the broadcaster answers where
+    /// there is no place for one more.
     ///
     /// # Errors
     ///
-    /// A 400 if the text selects no topics; a 401 without the token or a ticket.
+    /// A 400 if the text selects no topics; a 401 without the token or a ticket; a 429 past the client's
+    /// own limits.
     pub async fn events(
         &self,
         topics: &str,
         last: impl Into<LastEventId>,
-        client: impl ToString,
+        client: IpAddr,
         credentials: Credentials,
-    ) -> Result<Subscribe, Reply> {
+    ) -> Result<Answer, Reply> {
         let topics = parse_topics(topics)?;
-        let client = client.to_string();
         let grant = self.access.check(&credentials, &topics).await?;
-        let subscribe = self.hub.subscribe(topics).after(last).key(client);
-        Ok(match grant {
+        let mut subscribe = self.hub.subscribe(topics).after(last).key(key(client));
+        if let Some(grant) = grant {
             // The address to which the ticket was issued, if that is another.
-            Some(grant) => subscribe.key(grant.key),
-            None => subscribe,
-        })
+            subscribe = subscribe.key(grant.key);
+        }
+        admitted(subscribe.open())
     }
 
     /// `POST /publish/{topic}?event=NAME`. Without `event` the event is named after its topic; an
@@ -200,53 +192,14 @@ impl Demo {
         let topic = Topic::new(topic).map_err(|error| NotPublished::Words(error.to_string()))?;
         let name = EventName::new(event.unwrap_or(topic.as_str()).to_owned())
             .map_err(|error| NotPublished::Words(error.to_string()))?;
-        // It counts as announced once it has been: two who publish it first both announce it, and
-        // nobody's event comes before.
-        let is_new = {
-            let names = self.names();
-            let is_new = !names.contains(name.as_str()) && name.as_str().len() <= MAX_NAME_BYTES;
-            is_new && names.len() < MAX_NAMES
-        };
-        if is_new {
-            let announcement = json!({ "name": name.as_str() }).to_string();
-            let announcement = Event::data(announcement).name(NAMES);
-            self.hub.publish(NAMES, announcement).await?;
-            self.names().insert(name.as_str().to_owned());
+        if name.as_str() == GAP {
+            // Pages tell it from a real one by its id; people do not.
+            let words = "an event called `gap` is the server's own: give it another name";
+            return Err(NotPublished::Words(words.to_owned()));
         }
+        self.names.announce(&self.hub, name.as_str()).await?;
         let event = Event::data(data).name(name);
         Ok(self.hub.publish(topic, event).await?)
-    }
-
-    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Learns which names others have announced: other processes, and this one before it was started
-    /// again.
-    async fn learn_names(&self) {
-        loop {
-            let after = self.names_after();
-            // What cannot be read now is read the next time.
-            let Ok(page) = self.hub.replay(NAMES, &after, PAGE_RECORDS).await else {
-                return;
-            };
-            let announced = page.records.iter().filter_map(announced_name);
-            self.names().extend(announced);
-            let last = LastEventId::from(page.last);
-            let leads_on = last != after && page.records.len() >= PAGE_RECORDS;
-            *self
-                .names_after
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = last;
-            if !leads_on {
-                return;
-            }
-        }
-    }
-
-    fn names_after(&self) -> LastEventId {
-        let after = self.names_after.lock();
-        after.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `POST /echo`: the events in a JSON array, `[{"data": "hello", "event": "greeting"}]`.
@@ -258,10 +211,11 @@ impl Demo {
     ///
     /// # Errors
     ///
-    /// A 400 if it is not such an array, or if a name or an id could break out of its field.
-    pub fn echo(&self, events: &[u8], client: impl ToString) -> Result<Private, Reply> {
+    /// A 400 if it is not such an array, or a long one, or if a name or an id could break out of its
+    /// field; a 429 past the client's own limits.
+    pub fn echo(&self, events: &[u8], client: IpAddr) -> Result<Answer, Reply> {
         let stream = EventStream::new(echo::parse(events)?);
-        Ok(self.hub.private(stream).key(client.to_string()))
+        admitted(self.hub.private(stream).key(key(client)).open())
     }
 
     /// `DELETE /streams?client=ADDRESS`: ends every stream of a client address now.
@@ -275,7 +229,7 @@ impl Demo {
         let Some::<IpAddr>(client) = client else {
             return Err(Reply::error(400, "`client` is an IP address"));
         };
-        let ended = self.hub.disconnect(&client.to_string());
+        let ended = self.hub.disconnect(&key(client));
         Ok(Reply::new(200, json!({ "ended": ended })))
     }
 
@@ -323,7 +277,7 @@ impl Demo {
     ///
     /// As [`poll`](Self::poll); a 400 if `wait` is not a number of seconds; a 503 or 429 if there
     /// is no place for one more client.
-    pub async fn long_poll(&self, query: &str, client: impl ToString) -> Result<Reply, Reply> {
+    pub async fn long_poll(&self, query: &str, client: IpAddr) -> Result<Reply, Reply> {
         let query = Query::parse(query, &["after", "topics", "wait"])?;
         let topics = parse_topics(query.text("topics")?.unwrap_or("all"))?;
         let wait = query.bytes("wait").map_or(Ok(DEFAULT_WAIT), parse_wait)?;
@@ -332,11 +286,7 @@ impl Demo {
             // Nothing was seen: everything from now on is news.
             after = self.hub.last_id().into();
         }
-        let news = self
-            .hub
-            .subscribe(&topics)
-            .after(&after)
-            .key(client.to_string());
+        let news = self.hub.subscribe(&topics).after(&after).key(key(client));
         let news = wait_for_news(news.open().map_err(Reply::refused)?);
         let time_is_over = async {
             Delay::new(wait).await;
@@ -367,9 +317,8 @@ impl Demo {
 
     /// `GET /stats`.
     pub async fn stats(&self) -> Reply {
-        self.learn_names().await;
+        self.names.learn(&self.hub).await;
         let stats = self.hub.stats();
-        let names = self.names();
         Reply::new(
             200,
             json!({
@@ -381,7 +330,7 @@ impl Demo {
                 "replayed": stats.replayed,
                 "rejected": stats.refused.total(),
                 "last": stats.last.to_string(),
-                "names": &*names,
+                "names": self.names.all(),
                 "backend": stats.backend.map(|backend| json!({
                     "ready": backend.is_ready,
                     "reads": backend.reads,
@@ -445,6 +394,22 @@ async fn wait_for_news(mut subscriber: fanfare::Subscriber) {
     }
 }
 
+/// What a client's streams are known by. One of IPv4 has an address of IPv6's where the listener takes
+/// both; it is the same client.
+fn key(client: IpAddr) -> String {
+    client.to_canonical().to_string()
+}
+
+/// A stream, or what its client is told instead. Past limits of its own that is a 429, however those are
+/// answered who find the house full.
+fn admitted(opened: Result<impl Into<Answer>, Refused>) -> Result<Answer, Reply> {
+    match opened {
+        Ok(stream) => Ok(stream.into()),
+        Err(refused) if refused.status() == 429 => Err(Reply::refused(refused)),
+        Err(refused) => Ok(refused.into()),
+    }
+}
+
 fn parse_topics(text: &str) -> Result<Topics, Reply> {
     text.parse().map_err(|error| Reply::error(400, error))
 }
@@ -486,12 +451,6 @@ fn topics_json(stats: &Stats) -> Map<String, Value> {
         (topic.to_string(), stats)
     });
     topics.collect()
-}
-
-/// The name that a record of the topic [`NAMES`] announces.
-fn announced_name(record: &Record) -> Option<String> {
-    let announced: Value = serde_json::from_str(&record.message()?.data).ok()?;
-    Some(announced["name"].as_str()?.to_owned())
 }
 
 fn gap_json(gap: &Gap) -> Value {

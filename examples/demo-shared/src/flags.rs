@@ -1,5 +1,6 @@
 //! `Flags`: what can be chosen on the command line, the same for every framework's demo.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub struct Flags {
     #[arg(long, value_name = "PORT", default_value_t = 3000)]
     port: u16,
 
-    /// Events kept per topic, for clients that come back
+    /// Events kept per topic, for clients that come back; fewer if they have more than 4 KiB on average
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..))]
     history: u32,
 
@@ -103,7 +104,7 @@ pub struct Flags {
 
     /// Keep history in Redis, shared with every other process on the same URL and stream
     #[arg(long, value_name = "URL")]
-    redis: Option<String>,
+    redis: Option<RedisUrl>,
 
     /// The name of the stream in Redis
     #[arg(
@@ -115,7 +116,7 @@ pub struct Flags {
     stream: String,
 
     /// What clients must show as `Authorization: Bearer SECRET` to publish, to listen, to get a ticket,
-    /// and to look behind the scenes
+    /// and to look behind the scenes; with --redis, a long one that nobody can guess
     #[arg(long, value_name = "SECRET", value_parser = token)]
     token: Option<Token>,
 
@@ -126,6 +127,22 @@ pub struct Flags {
     /// Speak HTTPS and HTTP/2, with a self-signed certificate made at start
     #[arg(long)]
     tls: bool,
+}
+
+/// Where Redis is. It may hold a password, and so can neither be displayed nor debugged.
+#[derive(Clone)]
+struct RedisUrl(String);
+
+impl From<String> for RedisUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisUrl").finish_non_exhaustive()
+    }
 }
 
 /// How a client is turned away when [`Flags::max_clients`] streams are open.
@@ -268,7 +285,8 @@ impl Flags {
 
     /// The Redis that history is kept in, and the stream's name there, if not in memory.
     pub fn redis(&self) -> Option<(&str, &str)> {
-        Some((self.redis.as_deref()?, &self.stream))
+        let RedisUrl(url) = self.redis.as_ref()?;
+        Some((url, &self.stream))
     }
 
     /// What clients must show; `None` is nothing.
@@ -427,6 +445,20 @@ mod tests {
         assert_eq!(flags.redis(), Some(("redis://localhost", "other")));
         let flags = accept("--redis redis://localhost");
         assert_eq!(flags.redis(), Some(("redis://localhost", "fanfare")));
+    }
+
+    #[test]
+    fn no_flag_shows_a_password() {
+        let flags = accept("--redis redis://user:s3cret@localhost --token t0ken");
+        assert_eq!(
+            flags.redis().map(|(url, _)| url),
+            Some("redis://user:s3cret@localhost")
+        );
+        let shown = format!("{flags:?} {flags:#?}");
+        assert!(
+            !shown.contains("s3cret") && !shown.contains("t0ken"),
+            "{shown}"
+        );
     }
 
     #[test]

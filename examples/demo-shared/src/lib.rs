@@ -11,6 +11,7 @@ mod echo;
 pub mod flags;
 mod history;
 pub mod metrics;
+mod names;
 pub mod path;
 mod prometheus;
 mod query;
@@ -123,13 +124,34 @@ pub(crate) fn publish_metrics(demo: &Demo, every: Duration) -> std::io::Result<(
     Ok(())
 }
 
-/// Logs to standard error, without colours where it is not a terminal.
+/// Logs to standard error, without colours where it is not a terminal. What the framework has to say is
+/// logged where [each request](logs_requests) is.
 pub fn log() {
     use std::io::IsTerminal as _;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    if logs_requests() {
+        // Takes what comes by way of the crate `log` as well.
+        log.init();
+    } else if let Err(error) = tracing::subscriber::set_global_default(log.finish()) {
+        eprintln!("nothing will be logged: {error}");
+    }
+}
+
+/// Whether each request is to be logged, in the framework's own way: if the environment has
+/// `DEMO_LOG_REQUESTS`.
+#[must_use]
+pub fn logs_requests() -> bool {
+    std::env::var_os("DEMO_LOG_REQUESTS").is_some()
+}
+
+/// Logs a request: for a demo whose framework has no log of its own. The address has no ticket in it any
+/// more.
+pub fn log_request(method: impl std::fmt::Display, target: impl std::fmt::Display) {
+    if logs_requests() {
+        tracing::info!("{method} {target}");
+    }
 }
 
 /// Says on standard output where the demo listens, for people and for tests.

@@ -3,6 +3,8 @@
 // What is turned into text is taken by value, which reads best where it is called.
 #![allow(clippy::needless_pass_by_value)]
 
+use std::time::Duration;
+
 use fanfare::Refused;
 use serde_json::{json, Value};
 
@@ -90,9 +92,14 @@ impl Reply {
 
     /// The answer to a client that is one too many, with the time after which to come back.
     pub(crate) fn refused(refused: Refused) -> Self {
-        let seconds = refused.retry_after.as_secs().max(1);
+        let seconds = whole_seconds(refused.retry_after);
         Self::error(refused.status(), refused).header("retry-after", seconds)
     }
+}
+
+/// Rounded up, as the integrations' `Sse` does: who comes back too early is refused again.
+fn whole_seconds(wait: Duration) -> u128 {
+    wait.as_millis().div_ceil(1_000).max(1)
 }
 
 /// Refuses a body by the length that is stated before it, so that it need not be read.
@@ -118,6 +125,13 @@ pub fn check_length(length: Option<u64>) -> Result<(), Reply> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_told_to_come_back_too_early() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (2_999, 3)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
 
     #[test]
     fn a_wrong_method_is_told_from_a_wrong_address() {

@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 
-use demo_shared::{path, Credentials, Demo, Flags, Parser, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
 use fanfare::tickets::take_from_query;
 use fanfare::warp::{bind_with, last_event_id, LastEventId, Peer, Sse, TcpOptions};
 use futures_lite::{Stream, StreamExt};
+use warp::filters::BoxedFilter;
 use warp::http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use warp::path::FullPath;
 use warp::reply::{html, with, with_header, with_status, Reply as _, Response};
@@ -41,10 +43,7 @@ async fn main() -> std::io::Result<()> {
     hub.serve(server, flags.grace()).await
 }
 
-fn routes(
-    demo: Demo,
-) -> impl Filter<Extract = (impl warp::Reply,), Error = Infallible> + Clone + Send + Sync + 'static
-{
+fn routes(demo: Demo) -> BoxedFilter<(Response,)> {
     let demo = warp::any().map(move || demo.clone());
     let get = warp::get().or(warp::head()).unify();
     let allowed = credentials().and(demo.clone());
@@ -65,14 +64,12 @@ fn routes(
         .then(events);
     let publish = warp::path!("publish" / String)
         .and(warp::post())
-        .and(allowed.clone())
+        .and(data(allowed.clone()))
         .and(query())
-        .and(data(demo.clone()))
         .then(publish);
     let echo = warp::path!("echo")
         .and(warp::post())
-        .and(allowed.clone())
-        .and(data(demo.clone()))
+        .and(data(allowed.clone()))
         .and(client())
         .then(echo);
     let ticket = warp::path!("tickets")
@@ -131,11 +128,18 @@ fn routes(
         .or(metrics)
         .or(debug_page)
         .or(debug);
-    no_trailing_slash()
+    let answers = no_trailing_slash()
         .and(routes)
         .or(preflight)
         .or(no_route)
-        .with(with::header("access-control-allow-origin", "*"))
+        .with(with::header("access-control-allow-origin", "*"));
+    if demo_shared::logs_requests() {
+        // Of an address, the path alone.
+        let logged = answers.with(warp::log("requests"));
+        logged.map(warp::Reply::into_response).boxed()
+    } else {
+        answers.map(warp::Reply::into_response).boxed()
+    }
 }
 
 /// To warp `/stats/` is `/stats`; here it is not.
@@ -156,35 +160,43 @@ fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
     warp::query::raw().or(warp::any().map(String::new)).unify()
 }
 
-/// The client's address, under which its streams are counted.
-fn client() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
+/// The client's address, under which its streams are counted. The server says it with every request.
+fn client() -> impl Filter<Extract = (IpAddr,), Error = Infallible> + Copy {
     warp::ext::optional().map(|peer: Option<Peer>| {
-        peer.map(|Peer(address)| address.ip().to_string())
-            .unwrap_or_default()
+        let unknown = Ipv4Addr::UNSPECIFIED.into();
+        peer.map_or(unknown, |Peer(address)| address.ip())
     })
 }
 
-/// What a request shows of who sends it. What warp logs is an address without its query, and so
-/// without the ticket.
+/// What a request shows of who sends it.
 fn credentials() -> impl Filter<Extract = (Credentials,), Error = Infallible> + Copy {
     warp::header::headers_cloned()
-        .and(query())
-        .map(|headers: HeaderMap, query: String| {
+        .and(take_ticket())
+        .map(|headers: HeaderMap, ticket| {
             let authorization = headers.get(header::AUTHORIZATION);
-            let ticket = take_from_query(&query).ticket;
             Credentials::new(authorization.map(HeaderValue::as_bytes), ticket)
         })
 }
 
-/// A body, or why it was not read. warp's own limit is for bodies that state their length, which not
-/// all do.
+/// It stays in the address, which nobody logs: to warp's own logs an address has no query.
+fn take_ticket() -> impl Filter<Extract = (Presented,), Error = Infallible> + Copy {
+    query().map(|query: String| take_from_query(&query).ticket)
+}
+
+/// A body and the demo, for who may do what needs the token; or why it was not read. warp's own limit is
+/// for bodies that state their length, which not all do.
 fn data(
-    demo: impl Filter<Extract = (Demo,), Error = Infallible> + Clone + Send,
-) -> impl Filter<Extract = (Result<Vec<u8>, Reply>,), Error = Rejection> + Clone {
+    allowed: impl Filter<Extract = (Result<Demo, Reply>,), Error = Infallible> + Clone + Send,
+) -> impl Filter<Extract = (Result<(Demo, Vec<u8>), Reply>,), Error = Rejection> + Clone {
     warp::header::optional("content-length")
         .and(warp::body::stream())
-        .and(demo)
-        .then(|length, body, demo: Demo| async move { demo.in_time(read(length, body)).await })
+        .and(allowed)
+        .then(|length, body, allowed: Result<Demo, Reply>| async move {
+            // First: of who may not, nothing is read.
+            let demo = allowed?;
+            let data = demo.in_time(read(length, body)).await?;
+            Ok((demo, data))
+        })
 }
 
 async fn read(
@@ -212,42 +224,36 @@ async fn read(
 async fn events(
     topics: String,
     last: LastEventId,
-    client: String,
+    client: IpAddr,
     credentials: Credentials,
     demo: Demo,
 ) -> Response {
-    let subscribe = async {
+    let stream = async {
         let topics = path::decode(&topics)?;
         demo.events(&topics, last, client, credentials).await
     };
-    match subscribe.await {
-        Ok(subscribe) => Sse::new(subscribe).into_response(),
+    match stream.await {
+        Ok(stream) => Sse::new(stream).into_response(),
         Err(reply) => json(reply),
     }
 }
 
-async fn publish(
-    topic: String,
-    demo: Result<Demo, Reply>,
-    query: String,
-    data: Result<Vec<u8>, Reply>,
-) -> Response {
-    let published = async { demo?.publish(&path::decode(&topic)?, &query, &data?).await };
+async fn publish(topic: String, data: Result<(Demo, Vec<u8>), Reply>, query: String) -> Response {
+    let published = async {
+        let (demo, data) = data?;
+        demo.publish(&path::decode(&topic)?, &query, &data).await
+    };
     either(published.await)
 }
 
-async fn echo(
-    demo: Result<Demo, Reply>,
-    events: Result<Vec<u8>, Reply>,
-    client: String,
-) -> Response {
-    match demo.and_then(|demo| demo.echo(&events?, client)) {
+async fn echo(events: Result<(Demo, Vec<u8>), Reply>, client: IpAddr) -> Response {
+    match events.and_then(|(demo, events)| demo.echo(&events, client)) {
         Ok(events) => Sse::new(events).into_response(),
         Err(reply) => json(reply),
     }
 }
 
-async fn ticket(demo: Result<Demo, Reply>, query: String, client: String) -> Response {
+async fn ticket(demo: Result<Demo, Reply>, query: String, client: IpAddr) -> Response {
     either(demo.and_then(|demo| demo.ticket(&query, client)))
 }
 
@@ -256,7 +262,7 @@ async fn poll(demo: Result<Demo, Reply>, query: String) -> Response {
     either(page.await)
 }
 
-async fn long_poll(demo: Result<Demo, Reply>, query: String, client: String) -> Response {
+async fn long_poll(demo: Result<Demo, Reply>, query: String, client: IpAddr) -> Response {
     let page = async { demo?.long_poll(&query, client).await };
     either(page.await)
 }

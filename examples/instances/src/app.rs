@@ -10,12 +10,17 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use fanfare::axum::{LastEventId, PublishError, Sse};
+use fanfare::broadcaster::Drain;
 use fanfare::redis::RedisHistory;
 use fanfare::{Broadcaster, Event};
 use serde_json::{json, Value};
 
 /// What the instances are called.
 pub(crate) const NAMES: [&str; 2] = ["one", "two"];
+
+/// The time over which an instance that is told to end sends its clients away, so that the other one is not
+/// asked by all of them at once. In production that is more.
+const WINDOW: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct App {
@@ -47,7 +52,7 @@ pub(crate) async fn serve(name: &str, port: &str, redis: &str) -> io::Result<()>
         .with_state(app);
     let listener = fanfare::axum::bind(format!("127.0.0.1:{port}")).await?;
     let server = fanfare::axum::serve(listener, app.into_make_service())
-        .with_graceful_shutdown(hub.close_when(fanfare::signal()));
+        .with_graceful_shutdown(hub.drain_when(fanfare::signal(), Drain::over(WINDOW)));
     hub.serve(server, Duration::from_secs(1)).await
 }
 
@@ -70,10 +75,11 @@ async fn publish(
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id.to_string() }))))
 }
 
-/// For whoever decides whether an instance is given clients: whether its Redis answers.
+/// For whoever decides whether an instance is given clients: whether its Redis answers, and it has not been
+/// told to end.
 async fn ready(State(app): State<App>) -> StatusCode {
     match app.hub.stats().backend {
-        Some(backend) if backend.is_ready => StatusCode::OK,
+        Some(backend) if backend.is_ready && !app.hub.is_draining() => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -1,7 +1,7 @@
 //! Run with `cargo run -p instances`, open <http://127.0.0.1:3000> in two windows, and publish. Then
 //! press Enter: both instances are deployed anew, one after the other, and no page misses an event.
 //!
-//! `nginx` and `redis-server` have to be in `PATH`. The app is in `app.rs`, what is between it and the
+//! `nginx` and `redis-server` have to be installed. The app is in `app.rs`, what is between it and the
 //! browsers in `nginx.conf`, and what starts all of it in `stack.rs`.
 
 #![forbid(unsafe_code)]

@@ -1,5 +1,6 @@
 //! [`Stack`]: redis-server, two instances and nginx, as processes.
 
+use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -47,7 +48,7 @@ impl Stack {
         let config = folder.path().join("nginx.conf");
         fs::write(&config, configuration(ports))?;
         let nginx = Process::start(
-            Command::new("nginx")
+            Command::new(system_program("nginx"))
                 .arg("-p")
                 .arg(folder.path())
                 .arg("-c")
@@ -113,6 +114,16 @@ fn wait_until_ready(port: u16) -> io::Result<()> {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// A program that Debian keeps where only root's `PATH` leads.
+fn system_program(name: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    let mut programs = folders.map(|folder| folder.join(name));
+    programs
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| name.into())
 }
 
 /// A process that ends when this is dropped.

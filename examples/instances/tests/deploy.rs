@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfare_contract::{
-    free_port, wait_for, Events, Log, Outcome, Published, Request, Roaming, DEADLINE,
+    free_port, wait_for, EndOnDrop, Events, Log, Outcome, Published, Request, Roaming, DEADLINE,
 };
 use stack::{Ports, Stack};
 
@@ -41,6 +41,7 @@ fn deploying_one_after_the_other_loses_nothing() -> io::Result<()> {
         .collect();
     let (is_over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
     let published = thread::scope(|scope| {
+        let over = EndOnDrop::new(&is_over);
         let publisher = scope.spawn(|| {
             let numbers = (1..).take_while(|_| !is_over.load(Ordering::Relaxed));
             let published = numbers.map(|number| {
@@ -68,7 +69,7 @@ fn deploying_one_after_the_other_loses_nothing() -> io::Result<()> {
             });
             stack.deploy(number % 2)
         });
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         reader.join().expect("it reads");
         deployed.map(|()| publisher.join().expect("it publishes"))
     })?;

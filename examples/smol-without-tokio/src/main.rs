@@ -25,13 +25,16 @@ use smol::future;
 fn main() -> io::Result<()> {
     smol::block_on(async {
         let listener = bind("127.0.0.1:3000").await?;
-        run(listener, Duration::from_secs(1), fanfare::signal()).await;
-        Ok(())
+        run(listener, Duration::from_secs(1), fanfare::signal()).await
     })
 }
 
 /// Serves the clock until `end`: two futures in one task, and one task for each connection.
-async fn run(listener: Listener, every: Duration, end: impl Future<Output = ()> + Send + 'static) {
+async fn run(
+    listener: Listener,
+    every: Duration,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let hub = Broadcaster::builder().history(60).build();
     let clock = tick(hub.topic("clock"), every);
     let closing = hub.close_when(end);
@@ -43,7 +46,8 @@ async fn run(listener: Listener, every: Duration, end: impl Future<Output = ()> 
     let server = serve(listener, service)
         .with_graceful_shutdown(closing)
         .grace(Duration::from_secs(1));
-    future::zip(server.into_future(), clock).await;
+    let (served, ()) = future::zip(server.into_future(), clock).await;
+    served
 }
 
 /// Ticks until nobody can hear it any more. It does not know that a topic stands behind `out`,

@@ -27,7 +27,7 @@ fn the_clock_ticks_for_everyone_until_the_server_ends() -> io::Result<()> {
     assert_eq!(returned.event(), second);
 
     drop(stop);
-    smol::block_on(run);
+    smol::block_on(run)?;
     assert_eq!(stream.rest().1, End::Clean);
     assert_eq!(returned.rest().1, End::Clean);
     Ok(())

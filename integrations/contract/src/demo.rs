@@ -21,11 +21,19 @@ use crate::{free_port, wait_for, Connection, Request, DEADLINE, POLL_INTERVAL};
 pub struct Demo {
     binary: PathBuf,
     flags: Vec<String>,
+    log: RequestLog,
     process: Process,
     /// Whether its history is elsewhere than in its memory.
     has_backend: bool,
     /// Where its history is kept, which goes after it.
     _history: Option<History>,
+}
+
+/// Whether a demo's framework logs every request.
+#[derive(Clone, Copy, Debug)]
+enum RequestLog {
+    Off,
+    On,
 }
 
 /// What a process holds.
@@ -48,14 +56,31 @@ struct Process {
 }
 
 impl Demo {
-    /// Starts the demo of a framework on a free port of 127.0.0.1 and waits until it listens.
+    /// Starts the demo of a framework on a free port, of 127.0.0.1 if the flags name no other host, and
+    /// waits until it listens.
     ///
     /// # Panics
     ///
     /// If the demo has not been built, or does not start to listen.
     #[track_caller]
     pub fn start(framework: &str, flags: &[&str]) -> Self {
-        Self::start_on(0, framework, flags, History::chosen())
+        Self::start_on(0, framework, flags, RequestLog::Off, History::chosen())
+    }
+
+    /// Starts one whose framework logs every request, as far as it does that.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[track_caller]
+    pub fn start_with_request_log(framework: &str, flags: &[&str]) -> Self {
+        Self::start_on(
+            free_port(),
+            framework,
+            flags,
+            RequestLog::On,
+            History::chosen(),
+        )
     }
 
     /// Starts one that is told by its flags where history is, whatever this run is about, on a port
@@ -66,19 +91,26 @@ impl Demo {
     /// As [`start`](Self::start).
     #[track_caller]
     pub fn start_with_history(framework: &str, flags: &[&str]) -> Self {
-        Self::start_on(free_port(), framework, flags, None)
+        Self::start_on(free_port(), framework, flags, RequestLog::Off, None)
     }
 
     #[track_caller]
-    fn start_on(port: u16, framework: &str, flags: &[&str], history: Option<History>) -> Self {
+    fn start_on(
+        port: u16,
+        framework: &str,
+        flags: &[&str],
+        log: RequestLog,
+        history: Option<History>,
+    ) -> Self {
         let binary = binary(framework);
         let mut flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let has_backend = history.is_some() || flags.iter().any(|flag| is_history(flag));
         flags.extend(history.iter().flat_map(History::flags));
-        let process = Process::start(&binary, port, &flags);
+        let process = Process::start(&binary, port, &flags, log);
         let demo = Self {
             binary,
             flags,
+            log,
             process,
             has_backend,
             _history: history,
@@ -128,7 +160,7 @@ impl Demo {
             .try_wait()
             .expect("the demo is our child");
         assert!(exited.is_some(), "the demo is still running");
-        self.process = Process::start(&self.binary, self.addr().port(), &self.flags);
+        self.process = Process::start(&self.binary, self.addr().port(), &self.flags, self.log);
         self.wait_until_ready();
     }
 
@@ -318,9 +350,16 @@ impl Demo {
 
 impl Process {
     #[track_caller]
-    fn start(binary: &PathBuf, port: u16, flags: &[String]) -> Self {
-        let mut child = Command::new(binary)
-            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+    fn start(binary: &PathBuf, port: u16, flags: &[String], log: RequestLog) -> Self {
+        let mut command = Command::new(binary);
+        if let RequestLog::On = log {
+            command.env("DEMO_LOG_REQUESTS", "1");
+        }
+        let is_told = flags.iter().any(|flag| flag == "--host");
+        let host = (!is_told).then_some(["--host", "127.0.0.1"]);
+        let mut child = command
+            .args(host.into_iter().flatten())
+            .args(["--port", &port.to_string()])
             .args(flags)
             // glibc has memory for each thread, so what a crowd leaves would depend on who served it.
             .env("MALLOC_ARENA_MAX", "1")

@@ -284,17 +284,24 @@ impl Connection {
         Head::parse(&bytes)
     }
 
-    /// Waits for more bytes.
+    /// Waits for more bytes, or takes those that are there if the time is over.
     fn fill(&mut self, until: Instant) -> Fill {
         let left = until.saturating_duration_since(Instant::now());
-        // Zero would mean no limit.
-        let limit = left.max(Duration::from_millis(1));
-        self.stream
-            .tcp()
-            .set_read_timeout(Some(limit))
-            .expect("the limit is not zero");
         let mut bytes = [0; 64 * 1024];
-        match self.stream.read(&mut bytes) {
+        let read = if left.is_zero() {
+            // The shortest limit is one that the system rounds up to milliseconds.
+            self.set_nonblocking(true);
+            let read = self.stream.read(&mut bytes);
+            self.set_nonblocking(false);
+            read
+        } else {
+            // Zero would mean no limit.
+            let limit = left.max(Duration::from_millis(1));
+            let limited = self.stream.tcp().set_read_timeout(Some(limit));
+            limited.expect("the limit is not zero");
+            self.stream.read(&mut bytes)
+        };
+        match read {
             Ok(0) => Fill::Closed,
             Ok(length) => {
                 self.buffer.extend_from_slice(&bytes[..length]);
@@ -305,6 +312,11 @@ impl Connection {
                 _ => Fill::Closed,
             },
         }
+    }
+
+    fn set_nonblocking(&self, is_nonblocking: bool) {
+        let set = self.stream.tcp().set_nonblocking(is_nonblocking);
+        set.expect("a socket may be either");
     }
 
     fn text(&self) -> String {

@@ -12,6 +12,7 @@ mod browser;
 #[cfg(feature = "clients")]
 mod clients;
 mod demo;
+mod end;
 mod events;
 mod history;
 mod http;
@@ -35,11 +36,12 @@ pub use browser::Browser;
 #[cfg(feature = "clients")]
 pub use clients::{Client, Seen};
 pub use demo::{Demo, Footprint};
+pub use end::EndOnDrop;
 pub use events::{Events, Item, Place};
 pub use http::{Body, Connection, End, Head, Piece, Pieces, Request, Response};
 #[cfg(feature = "tls")]
 pub use http2::{Http2, Http2Body, Http2Response};
-pub use limits::room_for;
+pub use limits::{chosen, make_room_for};
 pub use port::free_port;
 pub use proxy::Proxy;
 pub use published::{Outcome, Published};

@@ -1,4 +1,6 @@
-//! How many connections the system lets a test hold.
+//! How large a test is, and how many connections the system lets it hold.
+
+use std::env;
 
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
@@ -6,17 +8,21 @@ use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 const OTHER_FILES: u64 = 100;
 
 /// Raises this process's limit of open files, and so that of the demos it starts from now on, to
-/// what `wanted` connections need. Returns how many of them there is room for, and says so if that
-/// is fewer.
+/// what so many connections need.
 ///
 /// # Panics
 ///
-/// If the system does not let the limit be raised as far as it says.
-#[must_use]
-pub fn room_for(wanted: usize) -> usize {
+/// If the system does not let the limit be raised so far: the test would show less than it says.
+#[track_caller]
+pub fn make_room_for(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
-    let hard = limit.maximum.unwrap_or(u64::MAX);
-    let needed = hard.min(wanted as u64 + OTHER_FILES);
+    let needed = connections as u64 + OTHER_FILES;
+    if let Some(hard) = limit.maximum.filter(|&hard| hard < needed) {
+        panic!(
+            "{connections} connections take {needed} files, and a process may open {hard}: raise the hard \
+             limit, with `ulimit -Hn {needed}` as root or `nofile` in /etc/security/limits.conf"
+        );
+    }
     if limit.current.is_some_and(|soft| soft < needed) {
         let raised = Rlimit {
             current: Some(needed),
@@ -24,12 +30,21 @@ pub fn room_for(wanted: usize) -> usize {
         };
         setrlimit(Resource::Nofile, raised).expect("a soft limit can be raised to the hard one");
     }
-    let room = hard.saturating_sub(OTHER_FILES);
-    match usize::try_from(room) {
-        Ok(room) if room < wanted => {
-            println!("{room} connections instead of {wanted}: a process may open {hard} files");
-            room
-        }
-        _ => wanted,
+}
+
+/// How much of something a test is about: what an environment variable says, or else this.
+///
+/// # Panics
+///
+/// If that is no number.
+#[must_use]
+#[track_caller]
+pub fn chosen(variable: &str, default: usize) -> usize {
+    match env::var(variable) {
+        Ok(number) => match number.parse() {
+            Ok(number) => number,
+            Err(error) => panic!("{variable} is `{number}`: {error}"),
+        },
+        Err(_) => default,
     }
 }

@@ -1,12 +1,12 @@
 //! A `redis-server` of a test's own, which can be stopped, killed, and started again with nothing in it.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{kill_process, Pid, Signal};
 
-use crate::{free_port, wait_for};
+use crate::{free_port, wait_for, DEADLINE};
 
 /// A running server that keeps nothing on disk. It is killed when this is dropped.
 #[derive(Debug)]
@@ -90,14 +90,18 @@ impl Redis {
         wait_for("redis-server", || self.answers().then_some(()));
     }
 
+    /// Whether it is this process that answers on the port, and not one that was there before it.
     fn answers(&self) -> bool {
-        let Ok(mut connection) = TcpStream::connect(("127.0.0.1", self.port)) else {
-            return false;
+        let ask = || -> io::Result<String> {
+            let mut connection = TcpStream::connect(("127.0.0.1", self.port))?;
+            connection.set_read_timeout(Some(DEADLINE))?;
+            connection.write_all(b"INFO server\r\nQUIT\r\n")?;
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer)?;
+            Ok(answer)
         };
-        let mut answer = [0; 5];
-        connection.write_all(b"PING\r\n").is_ok()
-            && connection.read_exact(&mut answer).is_ok()
-            && &answer == b"+PONG"
+        let own = format!("process_id:{}", self.child.id());
+        ask().is_ok_and(|answer| answer.lines().any(|line| line == own))
     }
 }
 

@@ -44,8 +44,15 @@ enum Told {
 #[derive(Debug)]
 struct Gap {
     reason: String,
-    from: String,
+    from: Place,
     to: Place,
+}
+
+impl Gap {
+    /// Whether a place is one of those that it says may be missing.
+    fn holds(&self, place: Place) -> bool {
+        self.from < place && place <= self.to
+    }
 }
 
 impl Roaming {
@@ -168,7 +175,7 @@ impl Told {
         let text = |member: &str| gap[member].as_str().unwrap_or_default().to_owned();
         Self::Gap(Box::new(Gap {
             reason: text("reason"),
-            from: text("from"),
+            from: Place::of(&text("from")),
             to: Place::of(&text("to")),
         }))
     }
@@ -219,7 +226,8 @@ impl Log {
     }
 
     /// Draws up the account of a client that follows the numbers that `follows` says. Every one of
-    /// them that it was not sent must be within a gap that it was told of before what came after it.
+    /// them that it was not sent must be within a gap, behind its `from` and up to its `to`, that it was
+    /// told of before what came after it.
     ///
     /// # Errors
     ///
@@ -235,11 +243,12 @@ impl Log {
             .collect();
         let mut account = Account::default();
         let mut missed = Vec::new();
-        let (mut next, mut told_up_to) = (0, client.start);
-        let mut last = client.start;
-        let mut miss = |skipped: &[(Place, u32)], told_up_to: Place, before: &str| {
+        let (mut next, mut last) = (0, client.start);
+        let mut gaps = Vec::<&Gap>::new();
+        let mut miss = |skipped: &[(Place, u32)], gaps: &[&Gap], before: &str| {
             for (place, number) in skipped {
-                if *place > told_up_to {
+                // One of the newest, as a rule.
+                if !gaps.iter().rev().any(|gap| gap.holds(*place)) {
                     return Err(format!(
                         "{number} at {place} is missing without a word, {before}"
                     ));
@@ -261,7 +270,7 @@ impl Log {
                     };
                     miss(
                         &rest[..found],
-                        told_up_to,
+                        &gaps,
                         &format!("between {last} and {place}"),
                     )?;
                     next += found + 1;
@@ -270,10 +279,10 @@ impl Log {
                     ahead.retain(|gap| gap.to > last);
                 }
                 Told::Gap(gap) => {
-                    if Place::of(&gap.from) < last {
+                    if gap.from < last {
                         return Err(format!("{gap:?} was told after {last}"));
                     }
-                    told_up_to = told_up_to.max(gap.to);
+                    gaps.push(gap);
                     account.gaps += 1;
                     account.reasons.insert(gap.reason.clone());
                     ahead.push(&**gap);
@@ -281,7 +290,7 @@ impl Log {
                 Told::Moved => ahead.clear(),
             }
         }
-        miss(&expected[next..], told_up_to, &format!("after {last}"))?;
+        miss(&expected[next..], &gaps, &format!("after {last}"))?;
         account.events = expected.len() - missed.len();
         account.missed = missed;
         // A gap ends at the last that is missing, and so at one that is. Who moved meanwhile may have been
@@ -362,9 +371,32 @@ mod tests {
         let at_the_end = (1..=4).map(event).collect();
         let too_late = vec![event(1), event(3), gap(3, 3), event(4), event(5)];
         for told in [silent, twice, out_of_order, too_short, at_the_end, too_late] {
-            assert!(account(told).is_err());
+            account(told).expect_err("something is wrong");
         }
         let needless = vec![event(1), gap(1, 1), event(2), event(3), event(4), event(5)];
         assert_eq!(account(needless).expect("all is there").needless.len(), 1);
+    }
+
+    #[test]
+    fn a_gap_that_begins_too_late_is_found() {
+        // The second is missing, and the gap says that only the third may be.
+        let behind = vec![event(1), gap(2, 3), event(4), event(5)];
+        // As if an earlier gap, of which nothing was missing, had been one with the later.
+        let between = vec![gap(0, 1), event(1), gap(3, 4), event(5)];
+        // The first is missing, and so is the id that the client came with.
+        let at_the_start = vec![gap(1, 3), event(4), event(5)];
+        for told in [behind, between, at_the_start] {
+            account(told).expect_err("something is missing without a word");
+        }
+        let right = vec![
+            event(1),
+            gap(1, 2),
+            Told::Moved,
+            gap(2, 3),
+            event(4),
+            event(5),
+        ];
+        let account = account(right).expect("each is in a gap");
+        assert_eq!(account.missed, [place(2), place(3)]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use fanfare_contract::{
-    each_framework, room_for, wait_for, Demo, End, Events, Item, Request, DEADLINE,
+    each_framework, make_room_for, wait_for, Demo, End, Events, Item, Request, DEADLINE,
 };
 use fanfare_core::Decoded;
 
@@ -32,13 +32,13 @@ fn a_crowd_is_counted_until_it_dies_or_leaves(framework: &str) {
     const CROWD: usize = 1_000;
 
     let _turn = turn();
-    let crowd = room_for(CROWD);
+    make_room_for(CROWD);
     // Long enough that a busy machine has its work done between two.
     let demo = Demo::start(framework, &["--metrics-every", "0", "--keep-alive", "5"]);
-    let mut staying = gather(&demo, crowd);
-    let mut dead = staying.split_off(crowd - crowd / 10);
-    let leaving = staying.split_off(staying.len() - crowd / 10);
-    assert!(subscribers_are(&demo, crowd));
+    let mut staying = gather(&demo, CROWD);
+    let mut dead = staying.split_off(CROWD - CROWD / 10);
+    let leaving = staying.split_off(staying.len() - CROWD / 10);
+    assert!(subscribers_are(&demo, CROWD));
 
     // From here on the others' next two keep-alives come before the third of this one.
     while staying[0].try_item().is_some() {}
@@ -103,7 +103,7 @@ fn a_crowd_leaves_nothing_behind(framework: &str) {
     const BYTES_PER_CLIENT: usize = 128;
 
     let _turn = turn();
-    let crowd = room_for(CROWD);
+    make_room_for(CROWD);
     let demo = Demo::start(framework, &["--metrics-every", "0", "--keep-alive", "3600"]);
     let come_and_go = |count| {
         let mut streams = gather(&demo, count);
@@ -121,18 +121,18 @@ fn a_crowd_leaves_nothing_behind(framework: &str) {
     // What the first client costs, every later one finds there.
     come_and_go(1);
     let Some(before) = demo.footprint() else {
-        come_and_go(crowd);
+        come_and_go(CROWD);
         println!("{framework}: no /proc, so files, threads and memory were not counted");
         return;
     };
 
     let mut resident = Vec::new();
     loop {
-        come_and_go(crowd);
+        come_and_go(CROWD);
         resident.push(demo.resident_bytes());
         let now = resident.len();
         if now > LEVEL
-            && resident[now - 1] <= resident[now - 1 - LEVEL] + BYTES_PER_CLIENT * LEVEL * crowd
+            && resident[now - 1] <= resident[now - 1 - LEVEL] + BYTES_PER_CLIENT * LEVEL * CROWD
         {
             break;
         }
@@ -150,7 +150,7 @@ fn a_crowd_leaves_nothing_behind(framework: &str) {
         is_back.then_some(now)
     });
     println!(
-        "{framework}: crowds of {crowd} came and went; before {before:?}, after {after:?}; \
+        "{framework}: crowds of {CROWD} came and went; before {before:?}, after {after:?}; \
          bytes of memory after each: {resident:?}"
     );
 }
@@ -159,12 +159,12 @@ fn a_crowd_ends_cleanly_at_sigterm(framework: &str) {
     const CROWD: usize = 5_000;
 
     let _turn = turn();
-    let crowd = room_for(CROWD);
+    make_room_for(CROWD);
     // The grace is for clients that do not read, not for a machine that is slow.
     let flags = ["--metrics-every", "0", "--grace", "600"];
     let mut demo = Demo::start(framework, &[&flags[..], &["--keep-alive", "3600"]].concat());
-    let mut streams = gather(&demo, crowd);
-    assert!(subscribers_are(&demo, crowd));
+    let mut streams = gather(&demo, CROWD);
+    assert!(subscribers_are(&demo, CROWD));
 
     demo.terminate();
 
@@ -177,7 +177,7 @@ fn a_crowd_ends_cleanly_at_sigterm(framework: &str) {
     let ended = start.elapsed();
     assert_eq!(demo.wait_exit(DEADLINE).code(), Some(0));
     let exited = start.elapsed();
-    println!("{framework}: {crowd} streams ended in {ended:.2?}, the process in {exited:.2?}");
+    println!("{framework}: {CROWD} streams ended in {ended:.2?}, the process in {exited:.2?}");
 }
 
 each_framework!(

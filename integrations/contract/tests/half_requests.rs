@@ -12,8 +12,9 @@ use fanfare_contract::{
 
 const REQUEST: &[u8] = b"GET /stats HTTP/1.1\r\nhost: test\r\n\r\n";
 
-/// Short, so that nobody waits for it; a client needs no time to send a whole request.
-const FLAGS: &[&str] = &["--header-timeout", "1", "--metrics-every", "0"];
+/// Short, so that nobody waits for it; long beside what a client takes on a busy machine to send a whole
+/// request.
+const FLAGS: &[&str] = &["--header-timeout", "3", "--metrics-every", "0"];
 
 fn half_a_request_is_given_up(framework: &str) {
     const CLIENTS: usize = 50;
@@ -144,5 +145,18 @@ fn rocket_says_that_it_cannot() {
         let (status, words) = Demo::refusal("rocket", flags);
         assert_eq!(status.code(), Some(2));
         assert!(words.contains("Rocket cannot"), "{words}");
+    }
+}
+
+/// Their own servers, which speak HTTP/2, have no bound.
+#[cfg(feature = "tls")]
+#[test]
+fn axum_and_hyper_say_that_they_cannot_with_tls() {
+    for framework in ["axum", "hyper"] {
+        for flags in [FLAGS, &["--max-connections", "100"]] {
+            let (status, words) = Demo::refusal(framework, &[flags, &["--tls"]].concat());
+            assert_eq!(status.code(), Some(2), "{framework}");
+            assert!(words.contains("--tls"), "{framework}: {words}");
+        }
     }
 }

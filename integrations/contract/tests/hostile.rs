@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfare_contract::{
-    each_framework, longest_head, requests_ahead, room_for, wait_for, Connection, Demo, Events,
-    Request, DEADLINE,
+    each_framework, longest_head, make_room_for, requests_ahead, wait_for, Connection, Demo,
+    EndOnDrop, Events, Request, DEADLINE,
 };
 
 const KIB: usize = 1 << 10;
@@ -73,15 +73,6 @@ impl Others {
 
 const END: &str = "the end of the news";
 
-/// Ends the news, also when a test fails: nobody waits for more.
-struct EndOnDrop<'a>(&'a Others);
-
-impl Drop for EndOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::SeqCst);
-    }
-}
-
 /// Runs an attack, which ends when it returns, while others follow the news. They must be sent every
 /// event, in order; the server may take so many bytes more than before; and afterwards it must hold no
 /// more files, threads and subscribers than before, and have published nothing to the topic `half`.
@@ -89,7 +80,8 @@ impl Drop for EndOnDrop<'_> {
 fn disturbs_nobody(demo: &Demo, bytes: usize, attack: impl FnOnce(&Others)) {
     let others = Others::default();
     let before = thread::scope(|scope| {
-        let over = EndOnDrop(&others);
+        // The news end also when a check fails: nobody waits for more.
+        let over = EndOnDrop::new(&others.is_over);
         let readers = others.received.each_ref().map(|received| {
             let stream = Events::open(demo.addr(), &Request::get("/events/news")).opened();
             scope.spawn(move || Others::listen(stream, received))
@@ -153,7 +145,7 @@ fn a_thousand_half_requests_take_little(framework: &str) {
     const CROWD: usize = 1_000;
     const BYTES_PER_CLIENT: usize = 32 * KIB;
 
-    let crowd = room_for(CROWD);
+    make_room_for(CROWD);
     let demo = Demo::start(framework, &["--metrics-every", "0"]);
     let head = format!(
         "GET /events/news HTTP/1.1\r\nhost: test\r\nx-long: {}",
@@ -161,14 +153,14 @@ fn a_thousand_half_requests_take_little(framework: &str) {
     );
     let body =
         "POST /publish/half HTTP/1.1\r\nhost: test\r\ncontent-length: 9000\r\n\r\nhalf of it";
-    disturbs_nobody(&demo, crowd * BYTES_PER_CLIENT, |others| {
+    disturbs_nobody(&demo, CROWD * BYTES_PER_CLIENT, |others| {
         let half = |nth| match nth % 4 {
             0 => "",
             1 => &head[..20],
             2 => &head,
             _ => body,
         };
-        let clients = (0..crowd).map(|nth| send(demo.addr(), half(nth).as_bytes()));
+        let clients = (0..CROWD).map(|nth| send(demo.addr(), half(nth).as_bytes()));
         let _clients: Vec<_> = clients.collect();
         others.hear_on();
     });

@@ -6,16 +6,15 @@
 //! clients move when.
 
 use std::collections::HashSet;
-use std::env;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfare_contract::{
-    each_framework_under_load, room_for, wait_for, Account, Body, Demo, Log, Outcome, Piece, Place,
-    Published, Redis, Request, Roaming, DEADLINE,
+    chosen, each_framework_under_load, make_room_for, wait_for, Account, Body, Demo, EndOnDrop,
+    Log, Outcome, Piece, Place, Published, Redis, Request, Roaming, DEADLINE,
 };
 use tempfile::TempDir;
 
@@ -37,11 +36,6 @@ static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What an environment variable says, or else this.
-fn chosen(variable: &str, default: u32) -> u32 {
-    env::var(variable).map_or(default, |number| number.parse().expect("a number"))
 }
 
 /// Demos on one history.
@@ -80,14 +74,23 @@ impl Cluster {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes so many numbers at an instance, from so many connections. Returns what became of
-    /// each.
-    fn publish(&self, index: usize, count: u32, connections: u32) -> Vec<Published> {
+    /// Publishes so many numbers at an instance, from so many connections, and counts them. Returns what
+    /// became of each.
+    fn publish(
+        &self,
+        index: usize,
+        count: u32,
+        connections: u32,
+        progress: &AtomicU32,
+    ) -> Vec<Published> {
         let publish = |first: u32| {
             let numbers = (first..count).step_by(connections as usize);
             let numbers = numbers.map(|n| n + NUMBERS * u32::try_from(index).expect("few"));
-            let published = numbers
-                .map(|number| Published::publish(self.addrs[index], &topic_of(index), number));
+            let published = numbers.map(|number| {
+                let published = Published::publish(self.addrs[index], &topic_of(index), number);
+                progress.fetch_add(1, Ordering::SeqCst);
+                published
+            });
             published.collect::<Vec<_>>()
         };
         thread::scope(|scope| {
@@ -125,6 +128,8 @@ struct Crowd<'a> {
     away: Duration,
     /// Up to where they are to read, once that is known.
     last: Mutex<Option<Vec<Place>>>,
+    /// Whether nobody waits for them any more.
+    is_over: AtomicBool,
 }
 
 /// A client, and the topics that it follows.
@@ -151,6 +156,7 @@ impl<'a> Crowd<'a> {
             moves,
             away,
             last: Mutex::new(None),
+            is_over: AtomicBool::new(false),
         }
     }
 
@@ -175,7 +181,8 @@ impl<'a> Crowd<'a> {
         let mut random = Random(seed);
         let mut members: Vec<Member> = numbers.map(|number| self.member(number)).collect();
         let mut progress = Instant::now();
-        while members.iter().any(|member| !member.has_arrived) {
+        let is_over = || self.is_over.load(Ordering::Relaxed);
+        while members.iter().any(|member| !member.has_arrived) && !is_over() {
             let last = self.last();
             for member in &mut members {
                 self.step(member, &mut random);
@@ -229,8 +236,10 @@ impl<'a> Crowd<'a> {
     /// Has the clients read while `work` is done, and until all have read what it has published,
     /// which it returns.
     fn while_doing(&self, work: impl FnOnce() -> Vec<Published>) -> (Vec<Member>, Vec<Published>) {
-        let seed = env::var("FANFARE_SEED").map_or(7, |seed| seed.parse().expect("a number"));
+        let seed = chosen("FANFARE_SEED", 7) as u64;
         thread::scope(|scope| {
+            // When all has been read, or when the work fails.
+            let _over = EndOnDrop::new(&self.is_over);
             let threads: Vec<_> = (0..THREADS)
                 .map(|first| {
                     let numbers = (first..CLIENTS).step_by(THREADS);
@@ -322,40 +331,58 @@ fn tell(framework: &str, members: &[Member], published: &[Published], accounts: 
     );
 }
 
+/// An instance is killed each time that so many events more have been published.
+const EVENTS_PER_KILL: u32 = 1_000;
+
+/// So many, by the others, before it is started again.
+const EVENTS_WITHOUT_IT: u32 = 50;
+
+fn chosen_events() -> u32 {
+    u32::try_from(chosen("FANFARE_EVENTS", 6_000)).expect("not as many as that")
+}
+
 /// Publishes at every instance while one after the other is killed and started again.
 fn publish_while_instances_die(cluster: &Cluster, events: u32) -> Vec<Published> {
-    let is_over = AtomicBool::new(false);
     let share = events / u32::try_from(INSTANCES).expect("few");
+    let all = share * u32::try_from(INSTANCES).expect("few");
+    let progress = AtomicU32::new(0);
+    let (progress, published) = (&progress, || progress.load(Ordering::SeqCst));
     thread::scope(|scope| {
         let publishers: Vec<_> = (0..INSTANCES)
-            .map(|index| scope.spawn(move || cluster.publish(index, share, 1)))
+            .map(|index| scope.spawn(move || cluster.publish(index, share, 1, progress)))
             .collect();
-        let killer = scope.spawn(|| {
-            let mut kills = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                // What makes the test is that they die in the middle of their work, wherever that is.
-                thread::sleep(Duration::from_secs(2));
-                let mut demo = cluster.demo(kills % INSTANCES);
-                demo.kill_9();
-                thread::sleep(Duration::from_millis(300));
-                demo.restart();
-                kills += 1;
-            }
-            println!("killed {kills} times");
-        });
+        let wait_until = |count: u32| {
+            wait_for("publishers", || {
+                let is_over = publishers.iter().all(|publisher| publisher.is_finished());
+                (published() >= count || is_over).then_some(())
+            });
+        };
+        // They die in the middle of their work, whatever it is at that count.
+        let mut kills = [0; INSTANCES];
+        let counts = (EVENTS_PER_KILL..all).step_by(EVENTS_PER_KILL as usize);
+        for (count, index) in counts.zip((0..INSTANCES).cycle()) {
+            wait_until(count);
+            let mut demo = cluster.demo(index);
+            demo.kill_9();
+            kills[index] += u32::from(published() < all);
+            wait_until(published() + EVENTS_WITHOUT_IT);
+            demo.restart();
+        }
+        println!("killed {kills:?} times");
+        assert!(
+            kills.iter().all(|&kills| kills > 0),
+            "{events} events are too few to kill every instance"
+        );
         let published = publishers
             .into_iter()
             .map(|p| p.join().expect("it publishes"));
-        let published = published.flatten().collect();
-        is_over.store(true, Ordering::Relaxed);
-        killer.join().expect("every instance comes back");
-        published
+        published.flatten().collect()
     })
 }
 
 fn who_moves_between_instances_that_die_sees_every_event(framework: &str) {
     let _turn = turn();
-    let events = chosen("FANFARE_EVENTS", 6_000);
+    let events = chosen_events();
     let redis = Redis::start();
     let cluster = Cluster::on_redis(framework, &redis, ALL);
     let crowd = Crowd::new(&cluster, true, Duration::from_millis(500));
@@ -371,7 +398,7 @@ fn who_moves_between_instances_that_die_sees_every_event(framework: &str) {
 
 fn who_was_away_for_too_long_is_told_what_is_gone(framework: &str) {
     let _turn = turn();
-    let events = chosen("FANFARE_EVENTS", 6_000);
+    let events = chosen_events();
     let redis = Redis::start();
     let cluster = Cluster::on_redis(framework, &redis, "100");
     let crowd = Crowd::new(&cluster, true, Duration::from_secs(4));
@@ -391,7 +418,7 @@ fn who_was_away_for_too_long_is_told_what_is_gone(framework: &str) {
 
 fn an_outage_of_redis_is_no_silence(framework: &str) {
     let _turn = turn();
-    let outage = Duration::from_secs(chosen("FANFARE_OUTAGE", 6).into());
+    let outage = Duration::from_secs(chosen("FANFARE_OUTAGE", 6) as u64);
     let mut redis = Redis::start();
     let cluster = Cluster::on_redis(framework, &redis, ALL);
     let crowd = Crowd::new(&cluster, false, Duration::ZERO);
@@ -399,6 +426,7 @@ fn an_outage_of_redis_is_no_silence(framework: &str) {
 
     let (members, published) = crowd.while_doing(|| {
         thread::scope(|scope| {
+            let over = EndOnDrop::new(&is_over);
             let publish_on = |index: usize| {
                 let mut published = Vec::new();
                 let first = NUMBERS * u32::try_from(index).expect("few");
@@ -438,7 +466,7 @@ fn an_outage_of_redis_is_no_silence(framework: &str) {
             redis.restart();
             is_ready(true);
             work();
-            is_over.store(true, Ordering::Relaxed);
+            drop(over);
             let published = publishers
                 .into_iter()
                 .map(|p| p.join().expect("it publishes"));
@@ -473,10 +501,10 @@ fn a_crowd_returns(framework: &str, flags: &[&str]) {
     const PAGE: u32 = 1_000;
     const CROWD: usize = 5_000;
 
-    let crowd = room_for(CROWD);
+    make_room_for(CROWD);
     let flags = [flags, &["--history", ALL]].concat();
     let cluster = Cluster::start(framework, 1, &flags);
-    let mut published = cluster.publish(0, RECORDS - 1, 8);
+    let mut published = cluster.publish(0, RECORDS - 1, 8, &AtomicU32::new(0));
     published.extend(cluster.publish_last());
     let mut log = Log::default();
     for published in &published {
@@ -530,7 +558,7 @@ fn a_crowd_returns(framework: &str, flags: &[&str]) {
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
-            .map(|_| scope.spawn(|| receive(crowd / THREADS)))
+            .map(|_| scope.spawn(|| receive(CROWD / THREADS)))
             .collect();
         let received = threads.into_iter().map(|t| t.join().expect("it reads"));
         let mut received = received.flatten();
@@ -544,7 +572,7 @@ fn a_crowd_returns(framework: &str, flags: &[&str]) {
     let reads = reads(&demo) - before;
     let pages = u64::from(RECORDS.div_ceil(PAGE));
     println!(
-        "{framework}: {crowd} clients, {RECORDS} records behind each, in {took:.2?}: {reads} reads \
+        "{framework}: {CROWD} clients, {RECORDS} records behind each, in {took:.2?}: {reads} reads \
          of {pages} pages"
     );
     // Some come when a page has been dropped or is not yet full; none has one of its own.

@@ -378,6 +378,10 @@ fn bad_input_is_refused_in_the_same_words(framework: &str) {
         "x",
         Expect::Error(400, "`event` stands twice in the query"),
     );
+    for target in ["/publish/gap", "/publish/a?event=gap"] {
+        let words = "an event called `gap` is the server's own: give it another name";
+        table.post(target, "x", Expect::Error(400, words));
+    }
     table.post("/tickets?topics=a,,b", "", EMPTY_SEGMENT);
     table.post("/tickets?topics=%ff", "", QUERY_NOT_UTF_8);
     let twice = Expect::Error(400, "`client` stands twice in the query");
@@ -402,9 +406,18 @@ fn bad_input_is_refused_in_the_same_words(framework: &str) {
         let words = "the body is a JSON array of events";
         table.post("/echo", body, Expect::Error(400, words));
     }
+    let too_many = Expect::Error(400, "at most 1000 events are sent back");
+    table.post("/echo", echoes(1_000), Expect::Stream);
+    table.post("/echo", echoes(1_001), too_many);
+    table.post("/echo", echoes(300_000), too_many);
     let published = table.get("/stats", Expect::Json(200))["published"].clone();
     assert_eq!(published, 0);
     table.check();
+}
+
+/// So many events that are empty, and short.
+fn echoes(count: usize) -> String {
+    format!("[{}]", vec!["{}"; count].join(","))
 }
 
 fn odd_input_is_understood_alike(framework: &str) {
@@ -429,6 +442,7 @@ fn odd_input_is_understood_alike(framework: &str) {
         ("/publish/100%2525", "100%25", "100%25"),
         ("/publish/gr%C3%B6%C3%9Fe", "größe", "größe"),
         ("/publish/%EF%BF%BD", "\u{fffd}", "\u{fffd}"),
+        ("/publish/gap?event=b", "gap", "b"),
     ] {
         let id = table.post(target, "x", Expect::Json(202))["id"].clone();
         let polled = table.get("/poll", Expect::Json(200));
@@ -517,6 +531,26 @@ fn what_a_client_accepts_or_calls_its_body_is_no_matter(framework: &str) {
             Expect::Stream,
         );
     }
+    // Rocket takes a form's first field for the method.
+    for (target, body, expect) in [
+        ("/publish/a", "_method=put", Expect::Json(202)),
+        ("/publish/a", "_method=delete&x", Expect::Json(202)),
+        (
+            "/streams?client=::1",
+            "_method=delete",
+            Expect::NotAllowed("DELETE, OPTIONS"),
+        ),
+    ] {
+        let form =
+            Request::post(target, body).header("Content-Type", "application/x-www-form-urlencoded");
+        table.row(&format!("POST {target}: {body}"), &form, expect);
+    }
+    let polled = table.get("/poll", Expect::Json(200))["events"].clone();
+    let last = polled.as_array().and_then(|events| events.last());
+    assert_eq!(
+        last.map(|event| &event["data"]),
+        Some(&json!("_method=delete&x"))
+    );
     table.check();
 }
 

@@ -1,10 +1,27 @@
 //! Metrics: what Prometheus reads is what the demo itself says.
 
-use fanfare_contract::{each_framework, wait_for, Demo, Events, Request};
-use prometheus_parse::{Scrape, Value};
+use std::collections::BTreeSet;
 
+use fanfare_contract::{each_framework, wait_for, Demo, Events, Request};
+use fanfare_metrics::METRICS;
+use prometheus_parse::{LineInfo, Scrape, Value};
+use tempfile::TempDir;
+
+/// The page as Prometheus reads it, which must take every line of it.
+#[track_caller]
 fn scrape(demo: &Demo) -> Scrape {
-    let page = Request::get("/metrics").send(demo.addr()).text();
+    let answer = Request::get("/metrics").send(demo.addr());
+    assert_eq!(answer.head.status, 200);
+    // Else Prometheus does not know that it is its own format, and of which version.
+    assert_eq!(
+        answer.head.all("content-type"),
+        ["text/plain; version=0.0.4; charset=utf-8"]
+    );
+    let page = answer.text();
+    for line in page.lines() {
+        // What it cannot read, the parser passes over.
+        assert_ne!(LineInfo::parse(line), LineInfo::Ignored, "{line}");
+    }
     let lines = page.lines().map(|line| Ok(line.to_owned()));
     Scrape::parse(lines).unwrap_or_else(|error| panic!("{error} in: {page}"))
 }
@@ -84,4 +101,43 @@ fn prometheus_reads_what_the_stats_say(framework: &str) {
     );
 }
 
-each_framework!(prometheus_reads_what_the_stats_say);
+fn every_documented_name_is_on_a_page(framework: &str) {
+    let directory = TempDir::new().expect("a folder for a history");
+    let directory = directory.path().display().to_string();
+    let flags = ["--metrics-every", "0", "--data-dir", &directory];
+    let mut demo = Demo::start_with_history(framework, &flags);
+    let first = demo.publish("news", "0");
+    demo.publish("news", "1");
+    // One that has nothing in its window reads from its backend.
+    demo.kill_9();
+    demo.restart();
+    let request = Request::get("/events/news").header("Last-Event-ID", &first);
+    let mut events = Events::open(demo.addr(), &request);
+    let last = demo.publish("news", "2");
+    assert_eq!(events.up_to(&last).len(), 2);
+
+    let scraped = scrape(&demo);
+
+    let shown: BTreeSet<&str> = scraped
+        .samples
+        .iter()
+        .map(|sample| &*sample.metric)
+        .collect();
+    let missing: Vec<&str> = METRICS
+        .iter()
+        .map(|metric| metric.name)
+        .filter(|name| !shown.contains(name))
+        .collect();
+    assert_eq!(missing, [""; 0], "not among {shown:?}");
+    assert_eq!(sum(&scraped, "fanfare_backend_ready"), Some(1.0));
+    assert_eq!(
+        sum(&scraped, "fanfare_backend_reads_total"),
+        demo.stats()["backend"]["reads"].as_f64()
+    );
+    assert!(sum(&scraped, "fanfare_backend_reads_total") > Some(0.0));
+}
+
+each_framework!(
+    prometheus_reads_what_the_stats_say,
+    every_documented_name_is_on_a_page,
+);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare_contract::{each_framework, wait_for, Demo, End, Events, Request};
 use fanfare_core::Decoded;
@@ -41,7 +41,11 @@ fn every_stream_ends_cleanly_with_a_retry_of_its_own(framework: &str) {
 }
 
 fn a_client_that_never_reads_holds_nothing_up(framework: &str) {
-    let mut demo = Demo::start(framework, &["--metrics-every", "0"]);
+    /// The grace, unless it is told.
+    const BOUND: Duration = Duration::from_secs(1);
+
+    // TCP does not let go of it either, for three quarters of an hour.
+    let mut demo = Demo::start(framework, &["--metrics-every", "0", "--keep-alive", "3600"]);
     let stalled = Request::get("/events/bulk").send(demo.addr());
     assert_eq!(stalled.head.status, 200);
     // More than the sockets' buffers hold, so that the server's writes are stuck.
@@ -51,11 +55,18 @@ fn a_client_that_never_reads_holds_nothing_up(framework: &str) {
     }
     let mut reading = Events::open(demo.addr(), &Request::get("/events/news"));
 
+    let start = Instant::now();
     demo.terminate();
 
     let (_, end) = reading.rest();
     assert_eq!(end, End::Clean);
     assert_eq!(demo.wait_exit(EXIT_LIMIT).code(), Some(0));
+    let took = start.elapsed();
+    println!("{framework}: {took:.2?} with a grace of {BOUND:?}");
+    assert!(
+        took >= BOUND && took < BOUND + Duration::from_secs(5),
+        "{took:?}"
+    );
 }
 
 fn clients_that_come_in_that_moment_do_no_harm(framework: &str) {

@@ -24,15 +24,17 @@
 //! }
 //! ```
 //!
-//! Other settings of hyper's take an accept loop of your own, over hyper-util's `TokioIo`. An event then
+//! Other settings of hyper's take an accept loop of your own, over hyper-util's `TokioIo`; after an error
+//! that [is not of one connection](is_of_one_connection), it waits for [`ACCEPT_PAUSE`]. An event then
 //! costs the kernel a `writev` of three pieces; here it is written in one.
 
 use std::task::{Context, Poll};
 
 #[doc(inline)]
 pub use fanfare_server::{
+    is_of_one_connection,
     tokio::{bind, bind_with, Serve, WithPeer},
-    Peer, TcpOptions,
+    Peer, TcpOptions, ACCEPT_PAUSE, MAX_BUFFER,
 };
 use http::Request;
 use hyper::body::Incoming;

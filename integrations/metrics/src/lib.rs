@@ -19,6 +19,10 @@
 //! let exporter = Exporter::new(&hub).label("hub", "prices");
 //! Exporter::describe();
 //!
+//! // Every few seconds, in a task or a thread.
+//! exporter.update();
+//! prometheus.run_upkeep();
+//!
 //! // Whenever Prometheus asks for `/metrics`.
 //! hub.try_publish("prices", Event::data("1.07"))?;
 //! exporter.update();
@@ -30,6 +34,10 @@
 //!
 //! A broadcaster counts in plain atomics, whoever looks, and a delivery pays for no recorder.
 //! [`Exporter::update`] takes what has been counted there.
+//!
+//! **Update at an interval, too**, and not only when somebody asks. The numbers of a histogram are handed
+//! on one by one, and Prometheus' recorder keeps each until its next page or `run_upkeep`: if nobody asks
+//! for a day, the first who does has to wait for a day's numbers, all of them in memory.
 //!
 //! # Names
 //!
@@ -162,8 +170,8 @@ impl Exporter {
         });
     }
 
-    /// Brings the recorder up to now: just before a page for Prometheus is rendered; for a recorder
-    /// that pushes, at an interval.
+    /// Brings the recorder up to now: [at an interval](crate) of some seconds, and just before a page for
+    /// Prometheus is rendered.
     ///
     /// It costs some microseconds, a walk over the topics, and one call of the recorder for each
     /// number that has come to a histogram since: as many as streams that lagged were read and as

@@ -46,7 +46,7 @@ fn append_together(history: &Redb, topic: &'static str, count: usize) -> Vec<Eve
 /// What is found in the end.
 #[track_caller]
 fn in_the_end<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = find() {
             return found;
@@ -93,7 +93,7 @@ fn the_power_may_fail_at_any_time() {
         let answered = Mutex::new(Vec::new());
         let enough = 1 + random.below(60);
         let (left, survived) = thread::scope(|scope| {
-            for publisher in 0..3 {
+            let publishers = [0, 1, 2].map(|publisher| {
                 let (history, answered) = (&history, &answered);
                 scope.spawn(move || {
                     for n in 0..30 {
@@ -101,14 +101,17 @@ fn the_power_may_fail_at_any_time() {
                         let id = block_on(history.append(event(&*text))).expect("stored");
                         answered.lock().expect("not poisoned").push((id, text));
                     }
-                });
-            }
+                })
+            });
             // The power fails when so many were answered, in the middle of what comes next.
             loop {
+                // Looked at first: who has ended has answered all that it will.
+                let is_over = publishers.iter().all(|publisher| publisher.is_finished());
                 let before = answered.lock().expect("not poisoned").clone();
                 if before.len() >= enough {
                     return (disk.after_power_failure(&mut random), before);
                 }
+                assert!(!is_over, "only {} of {enough} were answered", before.len());
                 thread::yield_now();
             }
         });
@@ -160,12 +163,10 @@ fn a_full_disk_refuses_and_recovers() {
         }
         disk.is_full.store(true, Ordering::SeqCst);
         // With a sync at intervals, some fit into memory before anybody notices.
-        let error = (0..).find_map(|n| store(format!("full {n}")).err());
-        let error = error.expect("there is an error in the end");
+        let error = in_the_end("an error", || store("full".to_owned()).err());
         assert!(error.is_retryable(), "{error}");
         disk.is_full.store(false, Ordering::SeqCst);
-        let again = (0..).find_map(|n| store(format!("after {n}")).ok());
-        let again = again.expect("it recovers in the end");
+        let again = in_the_end("the recovery", || store("after".to_owned()).ok());
         let found = all(&history);
         assert!(found.contains_key(&again));
         if durability == Durability::EveryPublish {
@@ -196,10 +197,12 @@ fn a_tail_outlives_a_full_disk() {
         stored.extend(block_on(history.append(event(n.to_string()))));
         disk.is_full.store(false, Ordering::SeqCst);
     }
-    let last = (0..).find_map(|_| block_on(history.append(event("last"))).ok());
-    stored.extend(last);
+    let last = in_the_end("the recovery", || {
+        block_on(history.append(event("last"))).ok()
+    });
+    stored.push(last);
     let mut seen = Vec::new();
-    while seen.last() != last.as_ref() {
+    while seen.last() != Some(&last) {
         match block_on(tail.next()).expect("goes on") {
             TailItem::Record(record) => seen.push(record.id()),
             TailItem::Interrupted(_) | TailItem::Resumed => {}
@@ -261,12 +264,11 @@ fn topics_are_limited_and_forgotten_when_they_are_old() {
     append("a").expect("stored");
     append("b").expect("stored");
     // As soon as one of them is old; before, there are too many.
-    let third = (0..).find_map(|_| match append("c") {
+    in_the_end("a topic to be forgotten", || match append("c") {
         Ok(id) => Some(id),
         Err(HistoryError::TooManyTopics { limit: 2 }) => None,
         Err(error) => panic!("{error}"),
     });
-    assert!(third.is_some());
 }
 
 /// While a file could not be used, somebody has put another in its place.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use fanfare_core::history::Retention;
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
+};
 
 use crate::connection::Connector;
 use crate::RedisHistory;
@@ -121,6 +123,7 @@ impl Builder {
     fn client(&self) -> Result<Client, OpenError> {
         let invalid = |error: RedisError| OpenError::InvalidUrl(Box::new(error));
         let info: ConnectionInfo = self.url.as_str().into_connection_info().map_err(invalid)?;
+        let info = settled(info);
         if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
             return Client::open(info).map_err(invalid);
         }
@@ -150,6 +153,19 @@ impl Builder {
             "rediss:// needs the feature `tls`".into(),
         ))
     }
+}
+
+/// The same URL with what we need of a connection.
+fn settled(info: ConnectionInfo) -> ConnectionInfo {
+    // The client's name would be told with each connection, for nothing; and answers are taken apart
+    // as the scripts' own protocol has them.
+    let settings = info.redis_settings().clone();
+    let settings = settings
+        .set_protocol(ProtocolVersion::RESP2)
+        .set_skip_set_lib_name();
+    // A second call is not to wait until the first is acknowledged.
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    info.set_redis_settings(settings).set_tcp_settings(tcp)
 }
 
 /// The system refuses timeouts of nothing.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fanfare_core::history::Retention;
 use fanfare_core::EventId;
-use redis::{Client, Cmd, Connection, ConnectionAddr, ConnectionLike, IntoConnectionInfo, Value};
+use redis::{Client, Cmd, Connection, ConnectionAddr, IntoConnectionInfo, Value};
 
 use crate::fault::{Fault, Kind};
 
@@ -19,8 +19,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const QUIET: Duration = Duration::from_secs(5);
 
 macro_rules! script {
-    ($own:literal) => {
+    ($first:literal, $own:literal) => {
         concat!(
+            $first,
             include_str!("scripts/open.lua"),
             include_str!("scripts/sort.lua"),
             include_str!($own)
@@ -29,9 +30,9 @@ macro_rules! script {
 }
 
 const SCRIPTS: [&str; 3] = [
-    script!("scripts/append.lua"),
-    script!("scripts/log.lua"),
-    script!("scripts/topics.lua"),
+    script!("local IS_READER = false\n", "scripts/append.lua"),
+    script!("local IS_READER = true\n", "scripts/log.lua"),
+    script!("local IS_READER = true\n", "scripts/topics.lua"),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +173,8 @@ impl Connector {
         if is("loading", "1") {
             return Err(Fault::new(Kind::Refused, "the server is loading its data"));
         }
-        if is("role", "slave") {
+        // That of a cluster says which node is the master, when it is asked for the log.
+        if is("role", "slave") && !is("cluster_enabled", "1") {
             return Err(Fault::new(Kind::Refused, "the server is a replica"));
         }
         let run_id = field("run_id").ok_or_else(|| Fault::unexpected("run_id"))?;
@@ -199,6 +201,8 @@ impl Connector {
             is_lossless,
             hashes,
             used: Instant::now(),
+            owed: 0,
+            leaves: None,
         })
     }
 
@@ -208,33 +212,21 @@ impl Connector {
             return;
         };
         let info = self.client.get_connection_info().clone();
-        let address = match info.addr().clone() {
-            ConnectionAddr::TcpTls {
-                insecure,
-                tls_params,
-                host: named,
-                ..
-            } => ConnectionAddr::TcpTls {
-                // A node that does not know its own name leaves it out.
-                host: if host.is_empty() {
-                    named
-                } else {
-                    host.to_owned()
-                },
-                port,
-                insecure,
-                tls_params,
-            },
-            ConnectionAddr::Tcp(named, _) => {
-                let host = if host.is_empty() {
-                    named
-                } else {
-                    host.to_owned()
-                };
-                ConnectionAddr::Tcp(host, port)
-            }
-            _ => return,
+        let mut address = info.addr().clone();
+        let (ConnectionAddr::Tcp(named, at)
+        | ConnectionAddr::TcpTls {
+            host: named,
+            port: at,
+            ..
+        }) = &mut address
+        else {
+            return;
         };
+        // A node that does not know its own name leaves it out.
+        if !host.is_empty() {
+            host.clone_into(named);
+        }
+        *at = port;
         let client = info
             .set_addr(address)
             .into_connection_info()
@@ -251,6 +243,10 @@ struct Open {
     hashes: Vec<String>,
     /// When it last had an answer.
     used: Instant,
+    /// How many answers are still to come.
+    owed: usize,
+    /// Why it is to be let go of when they have come.
+    leaves: Option<Fault>,
 }
 
 /// One thread's connection, while there is one.
@@ -279,7 +275,12 @@ impl<'a> Link<'a> {
         self.open.is_some()
     }
 
-    /// Whether there is no connection because none could be made.
+    /// Whether it is let go of as soon as it owes no more answers: nothing more is to be sent on it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.leaves.is_some())
+    }
+
+    /// Whether there is no connection because none could be made, or none that answers.
     pub(crate) fn has_failed(&self) -> bool {
         self.open.is_none() && self.failed.is_some()
     }
@@ -320,7 +321,8 @@ impl<'a> Link<'a> {
         let broken = self.connector.broken.load(Ordering::Relaxed);
         let is_doubtful = broken != self.broken;
         if let Some(open) = &mut self.open {
-            if is_doubtful || open.used.elapsed() > QUIET {
+            // It is not asked while it owes answers: the next to come is another's.
+            if open.owed == 0 && (is_doubtful || open.used.elapsed() > QUIET) {
                 self.broken = broken;
                 let answer: redis::RedisResult<String> =
                     redis::cmd("PING").query(&mut open.connection);
@@ -333,8 +335,8 @@ impl<'a> Link<'a> {
         self.open()
     }
 
-    /// The first attempt after a failure is made at once, and the next with growing pauses, each
-    /// shortened by chance, so that not all processes come at the same moment.
+    /// The next attempt is made after a pause. Pauses grow, and each is shortened by chance, so that not
+    /// all processes come at the same moment.
     fn fail(&mut self, fault: Fault) {
         self.open = None;
         let longest = PAUSES
@@ -346,19 +348,46 @@ impl<'a> Link<'a> {
         self.failed = Some((fault, Instant::now() + pause));
     }
 
-    /// Lets go of the connection, if the fault says so.
+    /// Lets go of the connection. The first attempt since the server last answered is made at once, as
+    /// most connections that break have been idle, or lead elsewhere; the next after a pause.
+    fn lose(&mut self, fault: Fault) {
+        if self.tries == 0 {
+            self.tries = 1;
+            self.open = None;
+        } else {
+            self.fail(fault);
+        }
+    }
+
+    /// Lets go of the connection, if the fault says so: when what it owes has come, unless it broke.
     fn judge(&mut self, fault: &Fault) {
         match fault.kind {
             Kind::Broken => {
-                self.open = None;
+                self.lose(fault.clone());
                 self.broken = self.connector.broken.fetch_add(1, Ordering::Relaxed) + 1;
             }
             Kind::Elsewhere => {
                 self.connector.follow(fault);
-                self.open = None;
+                self.leave(fault);
             }
-            Kind::Refused if fault.is_of_replica() => self.fail(fault.clone()),
+            Kind::Refused if fault.is_of_replica() => self.leave(fault),
             Kind::Refused | Kind::Failed => {}
+        }
+    }
+
+    fn leave(&mut self, fault: &Fault) {
+        if let Some(open) = &mut self.open {
+            open.leaves.get_or_insert_with(|| fault.clone());
+        }
+    }
+
+    /// Lets go of the connection, if it was to be and owes nothing any more.
+    fn settle(&mut self) {
+        let leaves = self.open.as_mut().filter(|open| open.owed == 0);
+        match leaves.and_then(|open| open.leaves.take()) {
+            Some(fault) if fault.kind == Kind::Elsewhere => self.lose(fault),
+            Some(fault) => self.fail(fault),
+            None => {}
         }
     }
 
@@ -391,7 +420,13 @@ impl<'a> Link<'a> {
         let sent = open
             .connection
             .send_packed_command(&command.get_packed_command());
-        sent.map_err(|error| self.take(error.into()))
+        match sent {
+            Ok(()) => {
+                open.owed += 1;
+                Ok(())
+            }
+            Err(error) => Err(self.take(error.into())),
+        }
     }
 
     pub(crate) fn receive(&mut self) -> Result<Value, Fault> {
@@ -400,7 +435,8 @@ impl<'a> Link<'a> {
             .connection
             .recv_response()
             .and_then(Value::extract_error);
-        match value {
+        open.owed = open.owed.saturating_sub(1);
+        let answer = match value {
             Ok(value) => {
                 open.used = Instant::now();
                 self.tries = 0;
@@ -408,7 +444,9 @@ impl<'a> Link<'a> {
                 Ok(value)
             }
             Err(error) => Err(self.take(error.into())),
-        }
+        };
+        self.settle();
+        answer
     }
 
     fn take(&mut self, fault: Fault) -> Fault {
@@ -426,12 +464,6 @@ impl<'a> Link<'a> {
         let open = self.open.as_mut().ok_or_else(not_open)?;
         let set = open.connection.set_read_timeout(Some(time));
         set.map_err(|error| self.take(error.into()))
-    }
-
-    pub(crate) fn is_alive(&self) -> bool {
-        self.open
-            .as_ref()
-            .is_some_and(|open| open.connection.is_open())
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     /// The server says that it cannot now: it did nothing.
     Refused,
     /// The server says that this connection is to the wrong server, or knows nothing of our
-    /// scripts: it did nothing, and another connection will do.
+    /// scripts: it did nothing, and another connection may do.
     Elsewhere,
     /// Somebody has to mend it: rights, password, certificate.
     Failed,
@@ -61,9 +61,20 @@ impl Fault {
 
     /// The same before anything was sent: nothing can have been done.
     pub(crate) fn unsent(mut self) -> Self {
-        if self.kind != Kind::Failed {
-            self.kind = Kind::Refused;
-        }
+        // The client tells what TLS says as text only.
+        let is_of_certificate =
+            |cause: &Cause| cause.is_io() && cause.to_string().contains("certificate");
+        self.kind = match self.kind {
+            Kind::Broken if is_of_certificate(&self.cause) => Kind::Failed,
+            Kind::Failed => Kind::Failed,
+            Kind::Broken | Kind::Refused | Kind::Elsewhere => Kind::Refused,
+        };
+        self
+    }
+
+    /// The same after it was answered, but not so that one could tell what was done.
+    pub(crate) fn unclear(mut self) -> Self {
+        self.kind = Kind::Broken;
         self
     }
 
@@ -132,16 +143,15 @@ const REFUSALS: [&str; 12] = [
 
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
-        // The client tells what TLS says as text only.
-        let is_of_certificate = || error.to_string().contains("certificate");
         let kind = match error.kind() {
-            ErrorKind::Io if is_of_certificate() => Kind::Failed,
             ErrorKind::Io | ErrorKind::Parse => Kind::Broken,
+            ErrorKind::Server(ServerErrorKind::NoScript | ServerErrorKind::Moved) => {
+                Kind::Elsewhere
+            }
+            // `ASK`: the log is being moved, and not yet where it says.
             ErrorKind::Server(
-                ServerErrorKind::NoScript | ServerErrorKind::Moved | ServerErrorKind::Ask,
-            ) => Kind::Elsewhere,
-            ErrorKind::Server(
-                ServerErrorKind::BusyLoading
+                ServerErrorKind::Ask
+                | ServerErrorKind::BusyLoading
                 | ServerErrorKind::ReadOnly
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::ClusterDown
@@ -151,6 +161,12 @@ impl From<RedisError> for Fault {
         };
         let cause = Cause::Redis(error);
         Self { kind, cause }
+    }
+}
+
+impl Cause {
+    fn is_io(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.kind() == ErrorKind::Io)
     }
 }
 
@@ -175,6 +191,12 @@ impl Error for Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_nobody_understands_leaves_an_append_unknown() {
+        let told = Fault::unexpected("ids").unclear().of_append();
+        assert!(told.is_unknown(), "{told:?}");
+    }
 
     #[test]
     fn a_scripts_error_is_told_by_its_code() {

@@ -258,8 +258,9 @@ impl Feeder {
             let followed = self.follow(&mut link, &mut place, &mut names);
             if let Err(fault) = followed {
                 let was_open = link.is_open();
-                // An answer that the server had no time for is no absence yet if asking again helps.
-                if fault.kind != Kind::Elsewhere {
+                // That a server knows better, or has forgotten our scripts, is no absence, if the next
+                // connection helps.
+                if fault.kind != Kind::Elsewhere || link.has_failed() {
                     self.feed.set_away(Some(fault));
                 }
                 let pause = link.pause();
@@ -295,7 +296,7 @@ impl Feeder {
             link.open()?;
             return self.look(link, place);
         };
-        link.wait_for(self.connector.response_timeout + BLOCK)?;
+        link.wait_for(self.connector.response_timeout.saturating_add(BLOCK))?;
         let mut command = redis::cmd("XREAD");
         command
             .arg("COUNT")
@@ -316,28 +317,41 @@ impl Feeder {
         let entries = list(next(&mut parts, "entries")?, "entries")?;
         let mut records = Vec::with_capacity(entries.len());
         let mut last = known;
+        let mut hole = None;
         for entry in entries {
             let mut parts = list(entry, "entry")?.into_iter();
             let id = id(next(&mut parts, "id")?, "id")?;
             let mut fields = list(next(&mut parts, "fields")?, "fields")?.into_iter();
             next(&mut fields, "place")?;
             let before = crate::values::id(next(&mut fields, "place")?, "place")?;
-            if before != last {
+            if before > last {
                 // Not what follows: those in between are gone, or this is another life.
+                hole = Some(before);
                 break;
             }
             let packed = bytes(next(&mut fields.skip(3), "records")?, "records")?;
             let packed = unpack(&packed)?;
             // The entry's id is that of its last record.
-            let first = (id.minor + 1).saturating_sub(packed.len() as u64);
+            let first = id
+                .minor
+                .saturating_add(1)
+                .saturating_sub(packed.len() as u64);
             for (minor, (topic, block)) in (first..).zip(packed) {
                 let id = EventId::new(id.major, minor);
-                records.push(Record::from_block(id, names.topic(topic)?, block));
+                // It may begin before the place.
+                if id > last {
+                    records.push(Record::from_block(id, names.topic(topic)?, block));
+                }
             }
             last = id;
         }
         if records.is_empty() {
-            return self.look(link, place);
+            self.look(link, place)?;
+            // The log's own beginning tells nothing of a hole amid it.
+            if let Some(before) = hole.filter(|_| *place == Some(known)) {
+                self.restart(place, before);
+            }
+            return Ok(());
         }
         self.connector.note(last);
         *place = Some(last);
@@ -350,11 +364,15 @@ impl Feeder {
         link.wait_for(self.connector.response_timeout)?;
         let found = stretch(link, *place, Begin::GoOn, 0)?;
         if *place != Some(found.start) {
-            *place = Some(found.start);
-            self.feed.restart(found.start);
+            self.restart(place, found.start);
         }
         self.feed.set_away(None);
         Ok(())
+    }
+
+    fn restart(&self, place: &mut Option<EventId>, start: EventId) {
+        *place = Some(start);
+        self.feed.restart(start);
     }
 }
 

@@ -47,8 +47,9 @@
 //!
 //! A topic that may hold 64 records or more is cut by an eighth when it is full, and holds three quarters
 //! at least; a smaller one is cut exactly. Bytes are cut to a sixteenth. What is put under a topic's key by
-//! somebody else is replaced, and what was there before is told as a gap. Where age is limited, a client that follows patterns and stopped before that age is told of a gap even
-//! if nothing of its topics was evicted.
+//! somebody else is replaced, and what was there before is told as a gap. Where age is limited, a client
+//! that follows patterns and stopped before that age is told of a gap even if nothing of its topics was
+//! evicted. A limit of age that is lifted is lifted from each topic with its next record.
 //!
 //! # What the operator decides
 //!
@@ -59,7 +60,7 @@
 //!   gap. With anything else, and after a failover, what was stored last may be lost and nobody can
 //!   tell: every client from before a restart is told so by a gap, and no id comes twice.
 //! - A user of an access control list needs the keys `~{s}:*` and `+@connection +@stream +@hash
-//!   +@sortedset +@scripting +@string +info +time +unlink +exists +pexpire`; and `+config|get`, or what
+//!   +@sortedset +@scripting +@string +info +time +unlink +exists +pexpire +persist`; and `+config|get`, or what
 //!   `appendfsync` says is not believed.
 //!
 //! # Which servers
@@ -177,17 +178,21 @@ impl RedisHistory {
         Ok(history)
     }
 
-    /// Starts the thread that reads for the tails, if it does not run. If the system refuses it, the
-    /// next tail tries again.
-    fn feed(&self) {
+    /// Starts the thread that reads for the tails, if it does not run, and says whether one does or need
+    /// not. If the system refuses it, the next tail tries again.
+    fn feed(&self) -> bool {
         let mut is_fed = self.is_fed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*is_fed && !self.appends.is_closed() {
+        if self.appends.is_closed() {
+            return true;
+        }
+        if !*is_fed {
             let feeder = Feeder {
                 connector: Arc::clone(&self.connector),
                 feed: Arc::clone(&self.feed),
             };
             *is_fed = spawn("fanfare-redis-t", || feeder.run()).is_ok();
         }
+        *is_fed
     }
 }
 
@@ -246,7 +251,8 @@ impl History for RedisHistory {
     }
 
     fn tail(&self, after: Option<EventId>) -> BoxStream<'_, TailItem> {
-        self.feed();
-        Box::pin(Tail::new(&self.feed, &self.queries, after))
+        let tail = Tail::new(&self.feed, &self.queries, after);
+        // One that nobody reads for ends at once: whoever wants it opens it again.
+        Box::pin(if self.feed() { tail } else { tail.ended() })
     }
 }

@@ -27,6 +27,9 @@ const SCAN: usize = 4_096;
 /// How many records a tail reads at once.
 const STRETCH: usize = 256;
 
+/// How many names are kept at hand.
+const NAMES: usize = 8_192;
+
 /// How many topics one call reads: the server does nothing else meanwhile.
 const TOPICS_AT_ONCE: usize = 256;
 
@@ -157,15 +160,34 @@ impl Reader {
         limit: usize,
     ) -> Result<Page, Fault> {
         let wanted = limit.max(1);
-        let found = match topics.listed() {
-            Some(listed) => {
-                let names: Vec<_> = listed.iter().map(Topic::as_str).collect();
-                self.of_topics(link, &names, after.id(), None, wanted)?
+        let mut found = self.find(link, topics, after.id(), wanted)?;
+        // What was looked at is all evicted, or of other topics. The page that is asked for next would be
+        // one behind a place, and tell a client that named none of a gap.
+        while found.records.is_empty() && found.read < found.meta.last {
+            let more = self.find(link, topics, Some(found.read), wanted)?;
+            if more.read <= found.read {
+                break;
             }
-            None => self.of_log(link, topics, after.id(), wanted)?,
-        };
+            found.go_on(more);
+        }
         self.connector.note(found.meta.last);
         Ok(found.into_page(after, limit))
+    }
+
+    fn find(
+        &self,
+        link: &mut Link<'_>,
+        topics: &Topics,
+        after: Option<EventId>,
+        wanted: usize,
+    ) -> Result<Found, Fault> {
+        match topics.listed() {
+            Some(listed) => {
+                let names: Vec<_> = listed.iter().map(Topic::as_str).collect();
+                self.of_topics(link, &names, after, None, wanted)
+            }
+            None => self.of_log(link, topics, after, wanted),
+        }
     }
 
     /// What a wide selection finds: in the log's own stream, if that goes back far enough.
@@ -194,12 +216,14 @@ impl Reader {
         }
         let mut records = log.records;
         records.retain(|record| topics.matches(record.topic()));
-        Ok(Found {
+        let mut found = Found {
             meta,
             gone,
             records,
             read,
-        })
+        };
+        found.cut(wanted);
+        Ok(found)
     }
 
     /// The newest evicted id of those topics that a pattern matches.
@@ -251,14 +275,15 @@ impl Reader {
             read: meta.last,
         };
         // Of all of them together as many as there are to be.
-        let wanted = wanted.min(1 << 30) * TOPICS_AT_ONCE.min(names.len()) / names.len().max(1);
+        let of_some = wanted.min(1 << 30) * TOPICS_AT_ONCE.min(names.len()) / names.len().max(1);
         for some in names.chunks(TOPICS_AT_ONCE) {
-            let found = self.of_topics(link, some, after, Some(meta.last), wanted)?;
+            let found = self.of_topics(link, some, after, Some(meta.last), of_some.max(1))?;
             all.gone = all.gone.max(found.gone);
             all.read = all.read.min(found.read);
             all.records.extend(found.records);
+            // No more is held than one page and what one call brings.
+            all.cut(wanted);
         }
-        all.cut();
         Ok(all)
     }
 
@@ -273,7 +298,8 @@ impl Reader {
     ) -> Result<Found, Fault> {
         link.open()?;
         // Of many, each may bring as many as there are to be; but not that many of each.
-        let share = (wanted.min(1 << 30) * 2 / names.len().max(1)).clamp(16, 1 << 30);
+        let share = (wanted.min(1 << 30) * 2 / names.len().max(1)).max(16);
+        let share = share.min(wanted.min(1 << 30));
         let of_name = |name: &&str| self.connector.keys.topic(name);
         let keys: Vec<_> = names.iter().map(of_name).collect();
         let mut command = link.call(Script::Topics, &keys)?;
@@ -309,7 +335,7 @@ impl Reader {
                 all.read = all.read.min(last);
             }
         }
-        all.cut();
+        all.cut(wanted);
         Ok(all)
     }
 }
@@ -380,8 +406,6 @@ impl Meta {
     fn read(parts: &mut impl Iterator<Item = Value>) -> Result<Self, Fault> {
         let [life, last, lost, gone, forgotten] =
             ["life", "last", "lost", "gone", "forgotten"].map(|what| id(next(parts, what)?, what));
-        // Of no use here.
-        next(parts, "base")?;
         Ok(Self {
             life: life?,
             last: last?,
@@ -426,7 +450,7 @@ impl Log {
     }
 }
 
-/// The topics of records, each checked once.
+/// The topics of records, each checked once while it is at hand.
 #[derive(Default)]
 pub(crate) struct Names {
     known: HashMap<Vec<u8>, Topic>,
@@ -440,6 +464,9 @@ impl Names {
         let text = std::str::from_utf8(name).ok();
         let topic = text.and_then(|text| Topic::new(text).ok());
         let topic = topic.ok_or_else(|| Fault::unexpected("topic"))?;
+        if self.known.len() >= NAMES {
+            self.known.clear();
+        }
         self.known.insert(name.to_vec(), topic.clone());
         Ok(topic)
     }
@@ -456,11 +483,33 @@ struct Found {
 }
 
 impl Found {
-    /// Brings what comes of several topics in order, up to where all of them were read.
-    fn cut(&mut self) {
+    /// Brings what comes of several topics in order, up to where all of them were read and as far as
+    /// a page goes.
+    fn cut(&mut self, limit: usize) {
         let read = self.read;
         self.records.retain(|record| record.id() <= read);
         self.records.sort_unstable_by_key(Record::id);
+        let mut bytes = 0;
+        let fits = self.records.iter().take(limit).take_while(|record| {
+            let is_first = bytes == 0;
+            bytes += record.bytes().len();
+            is_first || bytes <= MAX_PAGE_BYTES
+        });
+        let fits = fits.count();
+        if fits < self.records.len() {
+            self.records.truncate(fits);
+            self.read = self.records.last().map_or(read, Record::id);
+        }
+    }
+
+    /// Goes on with what was found behind it, which is all that there is.
+    fn go_on(&mut self, more: Self) {
+        let start = self.meta.start;
+        *self = Self {
+            gone: self.gone.max(more.gone),
+            ..more
+        };
+        self.meta.start = start;
     }
 
     fn into_page(mut self, after: &LastEventId, limit: usize) -> Page {
@@ -489,5 +538,20 @@ impl Found {
             read = self.records.last().map_or(start, Record::id);
         }
         Page::new(gap, self.records, read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kept_at_hand_up_to_a_number() {
+        let mut names = Names::default();
+        for n in 0..3 * NAMES {
+            let topic = names.topic(format!("t.{n}").as_bytes()).expect("a topic");
+            assert_eq!(topic.as_str(), format!("t.{n}"));
+            assert!(names.known.len() <= NAMES);
+        }
     }
 }

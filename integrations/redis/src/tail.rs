@@ -56,6 +56,12 @@ impl<'a> Tail<'a> {
         }
     }
 
+    /// The same, which brings nothing.
+    pub(crate) fn ended(mut self) -> Self {
+        self.state = State::Ended;
+        self
+    }
+
     /// Asks for what follows a place.
     fn read(&mut self, after: Option<EventId>, begin: Begin) {
         let (answer, answered) = oneshot::channel();

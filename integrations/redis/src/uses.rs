@@ -168,8 +168,8 @@ impl Claimer {
                 let answer = answer.and_then(|value| is_first(&value, pending.begun.elapsed()));
                 is_elsewhere |= matches!(&answer, Err(fault) if fault.kind == Kind::Elsewhere);
                 match answer {
-                    // The connection to the wrong server is gone, and with it the answers to those
-                    // behind. To send a claim again lets nobody through twice.
+                    // Those behind it went to the wrong server too. To send a claim again lets nobody
+                    // through twice.
                     Err(_) if is_elsewhere && !is_last => again.push(pending),
                     answer => pending.answer(answer),
                 }

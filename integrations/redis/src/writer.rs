@@ -60,6 +60,9 @@ impl Pending {
     }
 }
 
+/// The batches that have been sent, in that order, and not been answered.
+type UnderWay = VecDeque<Vec<Pending>>;
+
 pub(crate) struct Writer {
     pub(crate) connector: Arc<Connector>,
     pub(crate) queue: Arc<Queue<Pending>>,
@@ -69,22 +72,15 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn run(self) {
         let mut link = Link::new(&self.connector);
-        let mut under_way = VecDeque::new();
+        let mut under_way = UnderWay::default();
         let mut again = Vec::new();
         let mut resends = 0;
         loop {
             if !again.is_empty() && under_way.is_empty() {
                 resends += 1;
-                if resends > RESENDS {
-                    let fault = Fault::new(Kind::Refused, "the server forgets our scripts");
-                    again
-                        .drain(..)
-                        .for_each(|pending: Pending| pending.fail(&fault));
-                } else if let Some(batch) = self.send(&mut link, std::mem::take(&mut again)) {
-                    under_way.push_back(batch);
-                }
+                self.send(&mut link, &mut under_way, std::mem::take(&mut again));
             }
-            if again.is_empty() && under_way.len() < UNDER_WAY {
+            if again.is_empty() && !link.is_leaving() && under_way.len() < UNDER_WAY {
                 let wait = match (under_way.is_empty(), link.is_open()) {
                     (false, _) => Some(Duration::ZERO),
                     (true, true) => None,
@@ -98,7 +94,7 @@ impl Writer {
                     Taken::Items(batch) => {
                         resends = 0;
                         // Whoever waits for the server to come back is told so.
-                        under_way.extend(self.send(&mut link, batch));
+                        self.send(&mut link, &mut under_way, batch);
                         if under_way.len() < UNDER_WAY {
                             continue;
                         }
@@ -109,35 +105,29 @@ impl Writer {
             }
             if let Some(batch) = under_way.pop_front() {
                 let answer = link.receive();
-                again.extend(self.answer(batch, answer));
-                if !link.is_alive() {
-                    // Those behind it were sent on the same connection.
-                    for batch in under_way.drain(..) {
-                        let fault = Fault::new(Kind::Broken, "the connection broke");
-                        batch.into_iter().for_each(|pending| pending.fail(&fault));
-                    }
-                }
+                let is_last_try = resends >= RESENDS;
+                again.extend(self.answer(batch, answer, is_last_try));
+                give_up(&link, &mut under_way);
             }
         }
     }
 
-    /// `None`: all have been answered.
-    fn send(&self, link: &mut Link<'_>, batch: Vec<Pending>) -> Option<Vec<Pending>> {
-        if let Err(fault) = link.open_surely() {
-            let fault = fault.unsent();
-            batch.into_iter().for_each(|pending| pending.fail(&fault));
-            return None;
+    /// Sends a batch, which is under way then, or has been answered.
+    fn send(&self, link: &mut Link<'_>, under_way: &mut UnderWay, batch: Vec<Pending>) {
+        // The answers to what is under way come on the connection that is there, or not at all.
+        if under_way.is_empty() {
+            if let Err(fault) = link.open_surely() {
+                return fail_all(batch, &fault.unsent());
+            }
         }
         let sent = self
             .command(link, &batch)
             .and_then(|command| link.send(&command));
         match sent {
-            Ok(()) => Some(batch),
-            Err(fault) => {
-                batch.into_iter().for_each(|pending| pending.fail(&fault));
-                None
-            }
+            Ok(()) => under_way.push_back(batch),
+            Err(fault) => fail_all(batch, &fault),
         }
+        give_up(link, under_way);
     }
 
     fn command(&self, link: &Link<'_>, batch: &[Pending]) -> Result<Cmd, Fault> {
@@ -163,8 +153,14 @@ impl Writer {
     }
 
     /// Answers those of a batch, and returns those that are to be sent again.
-    fn answer(&self, batch: Vec<Pending>, answer: Result<Value, Fault>) -> Vec<Pending> {
-        let stored = answer.and_then(Stored::read);
+    fn answer(
+        &self,
+        batch: Vec<Pending>,
+        answer: Result<Value, Fault>,
+        is_last_try: bool,
+    ) -> Vec<Pending> {
+        // Something was stored, if the answer is not one that we understand.
+        let stored = answer.and_then(|value| Stored::read(value).map_err(Fault::unclear));
         match stored {
             Ok(mut stored) => {
                 let mut last = None;
@@ -178,12 +174,27 @@ impl Writer {
                 }
                 Vec::new()
             }
-            Err(fault) if fault.kind == Kind::Elsewhere => batch,
+            Err(fault) if fault.kind == Kind::Elsewhere && !is_last_try => batch,
             Err(fault) => {
-                batch.into_iter().for_each(|pending| pending.fail(&fault));
+                fail_all(batch, &fault);
                 Vec::new()
             }
         }
+    }
+}
+
+fn fail_all(batch: Vec<Pending>, fault: &Fault) {
+    batch.into_iter().for_each(|pending| pending.fail(fault));
+}
+
+/// Tells those whose answers come no more, since the connection is gone, before another is made: what it
+/// answers is not for them.
+fn give_up(link: &Link<'_>, under_way: &mut UnderWay) {
+    if !link.is_open() {
+        let fault = Fault::new(Kind::Broken, "the connection broke");
+        under_way
+            .drain(..)
+            .for_each(|batch| fail_all(batch, &fault));
     }
 }
 
@@ -216,7 +227,7 @@ impl Stored {
     fn next(&mut self, number: usize, max_topics: usize) -> Result<EventId, HistoryError> {
         let Some(other) = self.others.get(&number) else {
             let id = self.next;
-            self.next.minor += 1;
+            self.next.minor = self.next.minor.saturating_add(1);
             return Ok(id);
         };
         if other == "TOPICS" {

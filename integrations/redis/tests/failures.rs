@@ -28,7 +28,7 @@ const EVERYTHING: [&str; 6] = [
 ];
 
 /// What a user of an access control list needs, besides its keys: as on the front page.
-const RIGHTS: [&str; 12] = [
+const RIGHTS: [&str; 13] = [
     "-@all",
     "+@connection",
     "+@stream",
@@ -41,6 +41,7 @@ const RIGHTS: [&str; 12] = [
     "+unlink",
     "+exists",
     "+pexpire",
+    "+persist",
 ];
 
 const BRIEFLY: Duration = Duration::from_millis(300);
@@ -238,6 +239,85 @@ fn a_full_server_refuses_and_stores_nothing() {
     server.command_of(&["CONFIG", "SET", "maxmemory", "0"]);
     let second = append(&history, "a", 2).expect("there is room");
     assert_eq!(read(&history, "all", first), (None, vec![second]));
+}
+
+#[test]
+fn a_full_server_that_restarts_is_read() {
+    let mut server = Server::start_with(&["--save", "", "--appendonly", "yes"]);
+    let history = history_at(&server, "s");
+    let first = append_surely(&history, "a", "1");
+    let second = append_surely(&history, "a", "2");
+    server.kill();
+    server.run_with(&["--maxmemory", "1"]);
+    for topics in ["a", "*", "all"] {
+        assert_eq!(
+            read(&history, topics, LastEventId::none()).1,
+            [first, second]
+        );
+    }
+    let tail = Followed::open(&history, Some(first));
+    assert!(
+        tail.start() >= second,
+        "it is not known to have lost nothing"
+    );
+    // It may have been sent on a connection that nobody knew to be gone.
+    let _ = append(&history, "a", 3);
+    let stored = append(&history, "a", 4);
+    assert!(is_unavailable(&stored), "{stored:?}");
+}
+
+/// A stranger's value makes a script fail when it has written some of what it writes.
+#[test]
+fn records_are_sorted_again_after_that_failed_halfway() {
+    let server = Server::start();
+    for records in [64, 1_000] {
+        let stream = server.new_stream();
+        let builder = builder_at(&server, &stream).retention(records);
+        let history = builder.build().expect("builds");
+        let start = append(&history, "a", "first").expect("stored");
+        let mut all = Vec::new();
+        all.extend((0..150).map(|n| append(&history, "a", n).expect("stored")));
+        // What is noted of a topic that grows, and of one that is new.
+        for (key, new) in [("marks", "b"), ("topics", "c")] {
+            let key = format!("{{{stream}}}:{key}");
+            read(&history, "a", start);
+            for n in 0..150 {
+                all.push(append(&history, "a", n).expect("stored"));
+            }
+            let other = append(&history, new, 0).expect("stored");
+            server.command_of(&["RENAME", &key, "kept"]);
+            server.command_of(&["SET", &key, "not ours"]);
+            for _ in 0..2 {
+                let page = block_on(history.replay(&"a".into(), &start.into(), 1_000));
+                assert!(is_failed(&page), "{key}: {page:?}");
+            }
+            server.command_of(&["RENAME", "kept", &key]);
+            assert_eq!(read(&history, new, start), (None, vec![other]), "{key}");
+            let (gap, found) = read(&history, "a", start);
+            let (gone, left) = all.split_at(all.len() - found.len());
+            assert_eq!(found, left, "{key}");
+            assert!(found.len() >= all.len().min(records * 3 / 4), "{key}");
+            assert_eq!(gap.map(|gap| gap.to), gone.last().copied(), "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_topic_outlives_an_age_limit_that_is_lifted() {
+    let server = Server::start();
+    let build = |retention: Retention| {
+        let builder = builder_at(&server, "s").retention(retention);
+        builder.build().expect("builds")
+    };
+    let time_left = || server.command_of(&["PTTL", "{s}:t:a"]);
+    let limited = build(Retention::new().age(Duration::from_secs(3_600)));
+    let first = append(&limited, "a", 1).expect("stored");
+    read(&limited, "a", before(first));
+    assert!(matches!(time_left(), redis::Value::Int(1..)));
+    let unlimited = build(Retention::new());
+    append(&unlimited, "a", 2).expect("stored");
+    read(&unlimited, "a", before(first));
+    assert_eq!(time_left(), redis::Value::Int(-1), "it has no end");
 }
 
 #[test]

@@ -366,6 +366,32 @@ fn a_cluster_is_followed_to_the_node_that_has_the_log() {
     assert_eq!(tail.record().id(), second);
 }
 
+#[test]
+fn a_replica_of_a_cluster_leads_to_the_node_that_has_the_log() {
+    let [other, full] = &Server::cluster();
+    let id: String = redis::cmd("CLUSTER")
+        .arg("MYID")
+        .query(&mut full.connection())
+        .expect("an id");
+    let mut connection = other.connection();
+    let mut replicate = redis::cmd("CLUSTER");
+    replicate.arg("REPLICATE").arg(&id);
+    wait_for("the nodes to know each other", || {
+        replicate.query::<()>(&mut connection).ok()
+    });
+    wait_for("a replica", || {
+        let info: String = redis::cmd("INFO").query(&mut connection).ok()?;
+        info.contains("master_link_status:up").then_some(())
+    });
+    let history = history_at(other, "s");
+    let tail = Followed::open(&history, None);
+    let id = append_surely(&history, "a", "1");
+    if tail.start() < id {
+        assert_eq!(tail.record().id(), id);
+    }
+    assert_eq!(read(&history, "all", LastEventId::none()), (None, vec![id]));
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn tls_and_a_password_of_a_users_own() {

@@ -40,8 +40,20 @@ pub struct Subscription {
     pub after: Option<(String, u64)>,
     /// Whether it reads what it is sent.
     pub reads: bool,
-    /// A receive buffer of this many bytes instead of the system's.
-    pub receive_buffer: Option<usize>,
+    /// Whether a gap event may tell it that something is gone.
+    pub may_skip: bool,
+    /// Buffers smaller than the system's.
+    pub buffers: Option<Buffers>,
+}
+
+/// What a connection can hold, for clients that are to block the server soon.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffers {
+    /// The client's receive buffer, in bytes.
+    pub receive: usize,
+    /// The largest segment that the client takes, in bytes. The server's send buffer grows with it, and
+    /// loopback's own are 64 KiB.
+    pub segment: u32,
 }
 
 impl Subscription {
@@ -53,7 +65,8 @@ impl Subscription {
             topics,
             after: None,
             reads: true,
-            receive_buffer: None,
+            may_skip: false,
+            buffers: None,
         }
     }
 }
@@ -127,6 +140,22 @@ pub(super) enum Turn {
     Answered,
 }
 
+/// What a client finds that reads again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resumed {
+    /// Everything.
+    Complete,
+    /// Less, and the server says so.
+    Told {
+        /// How many events are gone.
+        skipped: u64,
+    },
+    /// Less, and the server does not say so.
+    NotTold,
+    /// The end of the stream.
+    Closed,
+}
+
 impl Client {
     /// Begins to connect.
     pub(super) fn connect(
@@ -134,12 +163,13 @@ impl Client {
         subscription: Subscription,
         published: &Published,
     ) -> io::Result<Self> {
-        let stream = match subscription.receive_buffer {
+        let stream = match subscription.buffers {
             None => TcpStream::connect(address)?,
-            // It decides what the connection offers, so it is set before.
-            Some(bytes) => {
+            // They decide what the connection offers, so they are set before.
+            Some(Buffers { receive, segment }) => {
                 let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-                socket.set_recv_buffer_size(bytes)?;
+                socket.set_recv_buffer_size(receive)?;
+                socket.set_tcp_mss(segment)?;
                 socket.set_nonblocking(true)?;
                 match socket.connect(&address.into()) {
                     Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => return Err(error),
@@ -257,6 +287,42 @@ impl Client {
         })
     }
 
+    /// Reads on, for a client that has not read so far, until it is clear whether it was behind.
+    /// `tally` is its own.
+    pub(super) fn resume(
+        &mut self,
+        buffer: &mut [u8],
+        tally: &mut Tally,
+        published: &Published,
+    ) -> Result<Option<Resumed>, Failure> {
+        loop {
+            let length = match self.stream.read(buffer) {
+                Ok(0) => return Ok(Some(Resumed::Closed)),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    return Ok(Some(Resumed::Closed));
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match self.take(&buffer[..length], clock::now(), tally, published) {
+                Ok(()) => {}
+                Err(Fault::Lost { .. }) => return Ok(Some(Resumed::NotTold)),
+                Err(Fault::Closed) => return Ok(Some(Resumed::Closed)),
+                Err(fault) => return Err(fault.into()),
+            }
+            if tally.skipped > 0 {
+                let skipped = tally.skipped;
+                return Ok(Some(Resumed::Told { skipped }));
+            }
+            let has_all = |(topic, next)| next > published.newest(topic);
+            if self.reader.next().all(has_all) {
+                return Ok(Some(Resumed::Complete));
+            }
+        }
+    }
+
     /// Takes bytes that have arrived.
     fn take(
         &mut self,
@@ -295,12 +361,16 @@ impl Client {
             return Err(Malformed::new("a response that nobody asked for", bytes).into());
         };
         tally.bytes += bytes.len() as u64;
+        let may_skip = self.subscription.may_skip;
         let reader = &mut self.reader;
         let first_id = &mut self.first_id;
         let content = &mut self.content;
         let used = body.read(bytes, |piece| match content {
             Content::Events(stream) => stream.read(piece, |event| {
                 let news = reader.take(event, published)?;
+                if news == News::Gap && !may_skip {
+                    return Err(Fault::Gap);
+                }
                 tally.take(news, now);
                 if first_id.is_none() {
                     let id = event.id.unwrap_or_default();
@@ -361,8 +431,9 @@ impl Tally {
             News::Event { payload, skipped } => {
                 self.received += 1;
                 self.skipped += skipped;
-                self.latency
-                    .saturating_record(now.saturating_sub(payload.due));
+                let latency = now.saturating_sub(payload.due);
+                self.latency.saturating_record(latency);
+                self.slowest = self.slowest.max(latency);
             }
             News::Gap => self.gaps += 1,
         }

@@ -14,19 +14,21 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::iter;
+use std::mem;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Registry, Token};
 
-pub use client::{Subscription, Transport};
+pub use client::{Buffers, Subscription, Transport};
 pub use publisher::Schedule;
 
 use crate::clock::{self, MILLISECOND, SECOND};
 use crate::server;
 use crate::verify::{Fault, Published};
-use client::{Client, Turn};
+use client::{Client, Resumed, Turn};
 use publisher::Publisher;
 
 /// Clients and a publisher of one server.
@@ -79,6 +81,8 @@ pub struct Tally {
     pub gaps: u64,
     /// Events published.
     pub published: u64,
+    /// Requests to publish them.
+    pub publishes: u64,
     /// Bytes, as [`Figure::BytesPerEvent`](crate::figures::Figure::BytesPerEvent) counts them.
     pub bytes: u64,
     /// Requests of those who poll.
@@ -89,6 +93,11 @@ pub struct Tally {
     pub latency: Histogram<u64>,
     /// What publishing took, as the server says, in nanoseconds.
     pub publish: Histogram<u64>,
+    /// From due until the last of all clients has read it, in nanoseconds, where [one is published
+    /// after another](Load::publish_one_by_one).
+    pub last: Histogram<u64>,
+    /// The longest latency since this was last set to 0.
+    slowest: u64,
     began: u64,
     idle: u64,
 }
@@ -104,11 +113,14 @@ impl Tally {
             skipped: 0,
             gaps: 0,
             published: 0,
+            publishes: 0,
             bytes: 0,
             requests: 0,
             churned: 0,
             latency: histogram(1_000).map_err(failure)?,
             publish: histogram(10).map_err(failure)?,
+            last: histogram(1_000).map_err(failure)?,
+            slowest: 0,
             began: clock::now(),
             idle: 0,
         })
@@ -119,11 +131,13 @@ impl Tally {
         let failure = |error: hdrhistogram::AdditionError| io::Error::other(error);
         self.latency.add(&other.latency).map_err(failure)?;
         self.publish.add(&other.publish).map_err(failure)?;
+        self.last.add(&other.last).map_err(failure)?;
         self.expected += other.expected;
         self.received += other.received;
         self.skipped += other.skipped;
         self.gaps += other.gaps;
         self.published += other.published;
+        self.publishes += other.publishes;
         self.bytes += other.bytes;
         self.requests += other.requests;
         self.churned += other.churned;
@@ -146,6 +160,21 @@ impl Tally {
         let elapsed = (clock::now() - self.began).max(1);
         100.0 - 100.0 * self.idle as f64 / elapsed as f64
     }
+}
+
+/// What clients find that have not read for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stalled {
+    /// How many of them had everything waiting for them: they were never behind.
+    pub complete: u64,
+    /// How many were told that something is gone.
+    pub told: u64,
+    /// How many events that was, to all of them.
+    pub skipped: u64,
+    /// How many missed something and were not told.
+    pub not_told: u64,
+    /// How many had been disconnected.
+    pub closed: u64,
 }
 
 /// Why a run has no figures.
@@ -236,6 +265,12 @@ impl Load {
         })
     }
 
+    /// How long nothing may arrive that is still to come, and how long a server may take to accept
+    /// connections: 20 seconds unless told.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Connects clients, no faster than the server answers them, and waits until it counts them all.
     ///
     /// # Errors
@@ -256,7 +291,7 @@ impl Load {
         let all = self.crowd.clients.len();
         let begin = clock::now();
         while self.crowd.opening + self.crowd.waiting.len() > 0 {
-            self.turn(None)?;
+            self.turn(Some(clock::now() + 100 * MILLISECOND))?;
             self.give_up_after(begin, "takes no more connections")?;
         }
         let streams = |client: &&Client| client.subscription.transport.is_stream();
@@ -310,25 +345,82 @@ impl Load {
         self.settle()
     }
 
-    /// Waits until everything that is to be published has been, and everybody has it.
+    /// Publishes by a schedule, but each only when everybody has had the one before for the schedule's
+    /// interval: so everybody waits for each.
     ///
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
-    pub fn settle(&mut self) -> Result<(), Failure> {
-        self.settle_within(Duration::MAX)
+    pub fn publish_one_by_one(&mut self, schedule: Schedule) -> Result<(), Failure> {
+        for _ in 0..schedule.ticks {
+            self.rest_until(clock::now() + schedule.interval)?;
+            self.crowd.tally.slowest = 0;
+            self.publish(Schedule {
+                ticks: 1,
+                ..schedule
+            })?;
+            let tally = &mut self.crowd.tally;
+            tally.last.saturating_record(tally.slowest);
+        }
+        Ok(())
     }
 
-    /// As [`settle`](Self::settle), for no longer than this.
+    /// Publishes once more in every topic: everybody who reads must be sent that next, and not what
+    /// they have had already. So what comes late, or does not come at the very end, is noticed, too.
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), or it takes longer.
-    pub fn settle_within(&mut self, limit: Duration) -> Result<(), Failure> {
+    /// As [`publish`](Self::publish).
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        let topics = u32::try_from(self.crowd.readers.len()).unwrap_or(u32::MAX);
+        self.renew_publisher()?;
+        self.publish(Schedule {
+            ticks: u64::from(topics),
+            interval: 0,
+            events: 1,
+            bytes: 100,
+            topics,
+        })
+    }
+
+    /// Waits until everything that is to be published has been, and everybody has it.
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.wait_until(Duration::MAX, |load| {
+            load.publisher.is_done() && load.crowd.tally.is_settled()
+        })
+    }
+
+    /// Connects clients that return, all at once, and publishes by a schedule meanwhile, until
+    /// everybody has everything.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish), or it takes longer than `limit`.
+    pub fn storm(
+        &mut self,
+        subscriptions: impl IntoIterator<Item = Subscription>,
+        schedule: Schedule,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        self.open(subscriptions);
+        self.publisher.begin(schedule, clock::now());
+        self.wait_until(limit, |load| {
+            let crowd = &load.crowd;
+            crowd.opening + crowd.waiting.len() == 0 && crowd.tally.is_settled()
+        })?;
+        self.publisher.stop();
+        self.settle()
+    }
+
+    fn wait_until(
+        &mut self,
+        limit: Duration,
+        is_done: impl Fn(&Self) -> bool,
+    ) -> Result<(), Failure> {
         let begin = clock::now();
         let mut progress = (0, 0, 0);
         let mut since = clock::now();
-        while !self.publisher.is_done() || !self.crowd.tally.is_settled() {
+        while !is_done(self) {
             self.turn(Some(clock::now() + 100 * MILLISECOND))?;
             let tally = &self.crowd.tally;
             let latest = (tally.received, tally.skipped, tally.published);
@@ -345,6 +437,42 @@ impl Load {
         Ok(())
     }
 
+    /// Does what there is to do until then.
+    fn rest_until(&mut self, time: u64) -> Result<(), Failure> {
+        while clock::now() < time {
+            self.turn(Some(time))?;
+        }
+        Ok(())
+    }
+
+    /// Lets those read who have not so far, and says what they find. Everybody else has everything.
+    ///
+    /// # Errors
+    ///
+    /// One is sent what nobody published, or is kept waiting.
+    pub fn read_stalled(&mut self) -> Result<Stalled, Failure> {
+        let mut found = Stalled::default();
+        let begin = clock::now();
+        let mut unread = Vec::new();
+        for (index, client) in self.crowd.clients.iter().enumerate() {
+            if client.as_ref().is_some_and(|one| !one.subscription.reads) {
+                unread.push((index, Tally::new()?));
+            }
+        }
+        while !unread.is_empty() {
+            for (index, mut tally) in mem::take(&mut unread) {
+                match self.crowd.resume(index, &mut tally)? {
+                    Some(resumed) => found.count(resumed),
+                    None => unread.push((index, tally)),
+                }
+            }
+            self.give_up_after(begin, "keeps a client waiting that reads again")?;
+            // It has to send before there is more to read.
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(found)
+    }
+
     /// Connects so many clients of the same kind again and again: each is closed when it has caught
     /// up, and another takes its place.
     ///
@@ -359,10 +487,7 @@ impl Load {
     ) -> Result<(), Failure> {
         self.crowd.churns = true;
         self.open(iter::repeat_n(subscription.clone(), at_once));
-        let end = clock::now() + nanos(time);
-        while clock::now() < end {
-            self.turn(Some(end))?;
-        }
+        self.rest_until(clock::now() + nanos(time))?;
         self.crowd.churns = false;
         self.settle()
     }
@@ -415,6 +540,7 @@ impl Load {
         while server::subscribers(self.crowd.address)? > 0 {
             self.publish(schedule)?;
             self.give_up_after(begin, "counts subscribers that are gone")?;
+            self.rest_until(clock::now() + 2 * MILLISECOND)?;
         }
         Ok(())
     }
@@ -455,6 +581,20 @@ impl Load {
         self.crowd.poll_due()?;
         self.crowd.replace_caught_up();
         Ok(())
+    }
+}
+
+impl Stalled {
+    fn count(&mut self, resumed: Resumed) {
+        match resumed {
+            Resumed::Complete => self.complete += 1,
+            Resumed::Told { skipped } => {
+                self.told += 1;
+                self.skipped += skipped;
+            }
+            Resumed::NotTold => self.not_told += 1,
+            Resumed::Closed => self.closed += 1,
+        }
     }
 }
 
@@ -519,6 +659,16 @@ impl Crowd {
             }
         }
         Ok(())
+    }
+
+    /// Lets a client read that has not so far.
+    fn resume(&mut self, index: usize, tally: &mut Tally) -> Result<Option<Resumed>, Failure> {
+        match &mut self.clients[index] {
+            Some(client) => client
+                .resume(&mut self.buffer, tally, &self.published)
+                .map_err(|failure| named(failure, index)),
+            None => Ok(Some(Resumed::Closed)),
+        }
     }
 
     fn publish_due(&mut self, publisher: &mut Publisher) -> Result<(), Failure> {
@@ -652,6 +802,17 @@ mod tests {
                 return clients.len();
             }
         }
+    }
+
+    #[test]
+    fn a_server_that_accepts_nobody_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let mut load = Load::new(address, 1).expect("it listens");
+        load.set_patience(Duration::from_millis(200));
+        let outcome = load.subscribe([Subscription::to(vec![0])]);
+        let failure = outcome.expect_err("nobody is accepted").to_string();
+        assert_eq!(failure, "server: takes no more connections");
     }
 
     #[test]

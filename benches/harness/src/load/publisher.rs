@@ -43,6 +43,12 @@ impl Schedule {
         }
     }
 
+    /// How long it takes if nothing is late.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        (self.ticks * self.interval) as f64 / crate::clock::SECOND as f64
+    }
+
     /// The topic of a tick. Topics take turns, neighbours far apart.
     fn topic(&self, tick: u64) -> u32 {
         const STRIDE: u64 = 7_919;
@@ -101,6 +107,13 @@ impl Publisher {
         self.tick = 0;
     }
 
+    /// Leaves out what has not been sent of the schedule.
+    pub(super) fn stop(&mut self) {
+        if let Some((schedule, _)) = &mut self.schedule {
+            schedule.ticks = self.tick;
+        }
+    }
+
     /// When the next request is due, if it could be sent.
     pub(super) fn due(&self) -> Option<u64> {
         let (schedule, begin) = self.schedule?;
@@ -142,6 +155,7 @@ impl Publisher {
         }
         tally.expected += schedule.events * readers[topic as usize];
         tally.published += schedule.events;
+        tally.publishes += 1;
         let head = format!(
             "POST /publish/{} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n\
              content-type: text/plain\r\n\r\n",

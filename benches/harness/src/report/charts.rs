@@ -19,7 +19,7 @@ pub(super) fn bars(scenario: &Scenario, figure: Figure) -> Result<String, DrawEr
     // Room for the number behind the longest bar.
     let end = if greatest > 0.0 { greatest * 1.22 } else { 1.0 };
     draw(scenario, 0.0..end, 0.0, |chart, row, y| {
-        if figure == Figure::RatioToFloor {
+        if matches!(figure, Figure::RatioToFloor | Figure::RatioToWithout) {
             let floor = vec![(1.0, y - 0.5), (1.0, y + 0.5)];
             chart.draw_series([PathElement::new(floor, INK.light)])?;
         }
@@ -34,7 +34,7 @@ pub(super) fn bars(scenario: &Scenario, figure: Figure) -> Result<String, DrawEr
             let whisker = ErrorBar::new_horizontal(y, min, median, max, INK.light.filled(), 7);
             chart.draw_series([whisker])?;
         }
-        note(chart, (max, y), &figure.number(spread.median))
+        note(chart, (max, y), &row.number(figure, spread.median))
     })
 }
 
@@ -133,8 +133,8 @@ struct Colour {
 fn colour(kind: &str) -> &'static Colour {
     let [fanfare, native, floor, peer, websocket, long_poll, poll, other] = &KINDS;
     match kind {
-        "fanfare" | "sse" => fanfare,
-        "native" => native,
+        "fanfare" | "fanfare-inline" | "sse" => fanfare,
+        "native" | "control" => native,
         "floor" => floor,
         "peer" => peer,
         "websocket" => websocket,
@@ -221,7 +221,12 @@ fn named_percentiles(row: &Row, figures: &[Figure]) -> String {
     let named = figures.iter().filter(|figure| {
         matches!(
             figure,
-            Figure::LatencyP50 | Figure::LatencyP99 | Figure::PublishP50 | Figure::PublishP99
+            Figure::LatencyP50
+                | Figure::LatencyP99
+                | Figure::LastP50
+                | Figure::LastP99
+                | Figure::PublishP50
+                | Figure::PublishP99
         )
     });
     let numbers: Vec<String> = named

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::words::{percent, Words};
+use super::words::{kept_apart, percent, Words};
 use crate::figures::{Figure, Machine, Report, Row, Scenario, Server, Spread};
 
 /// Compares two runs.
@@ -211,7 +211,10 @@ fn section<T: fmt::Display>(f: &mut fmt::Formatter<'_>, title: &str, lines: &[T]
 fn adjective(figure: Figure, is_worse: bool) -> &'static str {
     let is_time = matches!(figure.words().base_unit, "µs" | "ms")
         || figure.more_is_better()
-        || matches!(figure, Figure::RatioToFloor | Figure::RatioToNative);
+        || matches!(
+            figure,
+            Figure::RatioToFloor | Figure::RatioToNative | Figure::RatioToWithout
+        );
     match (is_time, is_worse) {
         (true, true) => " (slower)",
         (true, false) => " (faster)",
@@ -271,13 +274,7 @@ fn cautions(old: &Report, new: &Report) -> Vec<String> {
 }
 
 fn machine(machine: &Machine) -> String {
-    let pinned = match machine.pinned {
-        Some(pinned) => format!(
-            "server on processor {}, load on {}",
-            pinned.server, pinned.load
-        ),
-        None => "server and load not kept apart".to_owned(),
-    };
+    let pinned = kept_apart(machine.pinned);
     format!(
         "{} ({} processors, {} GiB, {}, {pinned})",
         machine.processor,

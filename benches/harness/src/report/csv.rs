@@ -34,6 +34,8 @@ struct Line<'a> {
     max: Option<f64>,
     rounds: Option<usize>,
     failures: String,
+    /// What the figure is no more than: `at most`, `at least`.
+    bound: Option<String>,
 }
 
 fn lines<'a>(scenario: &'a Scenario, row: &'a Row) -> Vec<Line<'a>> {
@@ -48,6 +50,7 @@ fn lines<'a>(scenario: &'a Scenario, row: &'a Row) -> Vec<Line<'a>> {
         max: None,
         rounds: None,
         failures: row.failures.join("; "),
+        bound: None,
     };
     if !row.failures.is_empty() {
         return vec![empty()];
@@ -61,6 +64,7 @@ fn lines<'a>(scenario: &'a Scenario, row: &'a Row) -> Vec<Line<'a>> {
             min: Some(spread.min),
             max: Some(spread.max),
             rounds: Some(spread.rounds),
+            bound: row.bound(*figure).map(|bound| bound.to_string()),
             ..empty()
         })
         .collect()

@@ -5,7 +5,7 @@ use std::io;
 use maud::{html, Markup, PreEscaped, DOCTYPE};
 
 use super::charts;
-use super::words::{count, number, round_number};
+use super::words::{count, kept_apart, number, round_number};
 use crate::figures::{Figure, Machine, Report, Row, Scenario, Skipped, Spread};
 
 /// The whole page.
@@ -91,6 +91,8 @@ fn legend(report: &Report) -> Markup {
 fn meaning_of_kind(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "fanfare" => "the framework with Fanfare",
+        "fanfare-inline" => "the same, where the publisher wakes everybody itself",
+        "control" => "Fanfare once more: equal servers must come out equal",
         "native" => "what its users write without",
         "floor" => "a bare loop that writes the bytes to every socket",
         "peer" => "another project, in another language",
@@ -141,7 +143,7 @@ fn at_a_glance(report: &Report) -> Markup {
                 p {
                     "Fanfare as a multiple of the same framework's native way, by each scenario's main \
                      figure. Under 1 Fanfare needs less (" (BETTER) "), above 1 it needs more (" (WORSE)
-                     "); within 5 % there is no mark."
+                     "). There is no mark within 5 %, nor where the rounds' ratios lie on both sides of 1."
                 }
                 div.scroll {
                     table {
@@ -171,25 +173,31 @@ fn at_a_glance(report: &Report) -> Markup {
 /// The rows of Fanfare that have a native one beside them.
 fn compared(scenario: &Scenario) -> impl Iterator<Item = &Row> {
     let rows = scenario.rows.iter();
-    rows.filter(|row| row.server.kind == "fanfare" && scenario.native_of(row).is_some())
+    rows.filter(|row| row.server.kind == "fanfare" && scenario.base_of(row).is_some())
 }
 
 fn glance(scenario: &Scenario, framework: &str) -> String {
     let Some(row) = compared(scenario).find(|row| row.server.name == framework) else {
         return "-".to_owned();
     };
-    let native = scenario.native_of(row);
+    let native = scenario.base_of(row);
     if !row.failures.is_empty() {
         return "failed".to_owned();
     }
     if native.is_some_and(|native| !native.failures.is_empty()) {
         return "native failed".to_owned();
     }
-    match scenario.ratio_to_native(row) {
-        None => "-".to_owned(),
-        Some(ratio) if ratio < 0.95 => format!("{} {BETTER}", number(ratio)),
-        Some(ratio) if ratio > 1.05 => format!("{} {WORSE}", number(ratio)),
-        Some(ratio) => number(ratio),
+    let Some(ratio) = row.figure(Figure::RatioToNative) else {
+        return "-".to_owned();
+    };
+    let shown = number(ratio.median);
+    // A mark says more than chance can do: all rounds are on one side.
+    if ratio.median < 0.95 && ratio.max < 1.0 {
+        format!("{shown} {BETTER}")
+    } else if ratio.median > 1.05 && ratio.min > 1.0 {
+        format!("{shown} {WORSE}")
+    } else {
+        shown
     }
 }
 
@@ -245,7 +253,11 @@ fn charts_of(scenario: &Scenario) -> Result<Vec<Markup>, charts::DrawError> {
         };
         drawn.push(chart(&title, reading, &charts::bars(scenario, figure)?));
     }
-    for (title, figures) in [("latency, µs", &LATENCY[..]), ("publish, µs", &PUBLISH)] {
+    for (title, figures) in [
+        ("latency, µs", &LATENCY[..]),
+        ("last subscriber, µs", &LAST),
+        ("publish, µs", &PUBLISH),
+    ] {
         if figures.iter().any(|figure| scenario.has(*figure)) {
             let reading = if figures.len() > 2 {
                 "Logarithmic: dot p50, ring p90, triangle p99, cross the longest; numbers p50 · p99."
@@ -298,19 +310,11 @@ fn failures(scenario: &Scenario) -> Markup {
 
 fn table(scenario: &Scenario) -> Markup {
     let figures = scenario.figures();
-    // Where it was measured it has a column of its own.
-    let is_measured = scenario.has(Figure::RatioToNative);
-    let has_ratios = !is_measured
-        && scenario
-            .rows
-            .iter()
-            .any(|row| scenario.ratio_to_native(row).is_some());
     html! {
         div.scroll {
             table {
                 thead { tr {
                     th { "server" }
-                    @if has_ratios { th.number { "ratio to native" } }
                     @for figure in &figures { th.number { (figure.column()) } }
                 } }
                 tbody {
@@ -318,11 +322,8 @@ fn table(scenario: &Scenario) -> Markup {
                         tr {
                             th { (swatch(&row.server.kind)) (row.server.label()) }
                             @if !row.failures.is_empty() {
-                                td colspan=(figures.len() + usize::from(has_ratios)) { "failed" }
+                                td colspan=(figures.len()) { "failed" }
                             } @else {
-                                @if has_ratios {
-                                    td.number { (scenario.ratio_to_native(row).map_or("-".to_owned(), number)) }
-                                }
                                 @for figure in &figures { (cell(row, *figure)) }
                             }
                         }
@@ -339,7 +340,7 @@ fn cell(row: &Row, figure: Figure) -> Markup {
             @match row.figure(figure) {
                 None => "-",
                 Some(Spread { median, min, max, rounds }) => {
-                    (figure.number(*median))
+                    (row.number(figure, *median))
                     @if *rounds > 1 {
                         span.range { (figure.number(*min)) "–" (figure.number(*max)) }
                     }
@@ -382,7 +383,9 @@ fn how_to_read(report: &Report) -> Markup {
                  the least and the greatest. Where two ranges overlap, the run does not say which server \
                  is better. Compare ratios between machines, never the times themselves. "
                 "The ratio to the floor compares processor time with the bare loop's; the ratio to native \
-                 compares the scenario's main figure with that of the same framework without Fanfare."
+                 compares the scenario's main figure with that of the same framework without Fanfare, \
+                 each in the same round. A time is \"at most\" what is shown where the load was busy for \
+                 more than 90 % of it."
             }
             dl {
                 @for figure in figures {
@@ -402,15 +405,7 @@ fn measured_on(report: &Report) -> Markup {
         kernel,
         pinned,
     } = &report.machine;
-    let apart = match pinned {
-        Some(pinned) => {
-            format!(
-                "server on processor {}, load on processor {}",
-                pinned.server, pinned.load
-            )
-        }
-        None => "server and load shared the processors".to_owned(),
-    };
+    let apart = kept_apart(*pinned);
     let gibibytes = Figure::PeakMemory.words().unit.size * 1024.0;
     // A memory's size loses nothing that is shown.
     #[allow(clippy::cast_precision_loss)]
@@ -448,7 +443,9 @@ const BETTER: &str = "▼";
 const WORSE: &str = "▲";
 
 /// Drawn wherever they are measured, beside the main figure and the percentiles.
-const ALSO_DRAWN: [Figure; 5] = [
+const ALSO_DRAWN: [Figure; 7] = [
+    Figure::RatioToWithout,
+    Figure::MemoryPerStalled,
     Figure::MemoryPerConnection,
     Figure::BytesPerEvent,
     Figure::RequestsPerEvent,
@@ -461,4 +458,5 @@ const LATENCY: [Figure; 4] = [
     Figure::LatencyP99,
     Figure::LatencyMax,
 ];
+const LAST: [Figure; 2] = [Figure::LastP50, Figure::LastP99];
 const PUBLISH: [Figure; 2] = [Figure::PublishP50, Figure::PublishP99];

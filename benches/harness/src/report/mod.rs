@@ -21,36 +21,47 @@ use serde::Deserialize;
 pub use self::compare::{compare, Change, Comparison};
 use crate::figures::Report;
 
+/// What failed, in words, a line for each row; `None` if nothing has. Whether it is ours to mend says
+/// [`Server::is_ours`](crate::figures::Server::is_ours).
+#[must_use]
+pub fn failures(report: &Report) -> Option<String> {
+    let lines: Vec<String> = report
+        .failed()
+        .map(|(scenario, row)| {
+            let whose = if row.server.is_ours() {
+                "failed"
+            } else {
+                "failed, which is a finding"
+            };
+            let (name, server) = (&scenario.name, row.server.label());
+            format!("{name}, {server}: {whose}: {}", row.failures.join("; "))
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
 /// The report as tables for a terminal of that many columns.
 #[must_use]
 pub fn tables(report: &Report, width: u16) -> String {
     terminal::render(report, width)
 }
 
-/// Writes the report as JSON, page and CSV into a folder, which is made if it is not there.
-///
-/// A figure that is not a finite number becomes a failure of its row, in all three: JSON has no
-/// such numbers, and neither has a chart.
+/// Writes the report as JSON, page and CSV into a folder, which is made if it is not there. Its figures
+/// are [finite](finite_or_failed).
 ///
 /// # Errors
 ///
 /// What the file system reports. The JSON, from which the others can be made again, comes first.
 pub fn write(report: &Report, folder: &Path) -> io::Result<Written> {
-    let mut report = report.clone();
-    finite_or_failed(&mut report);
-
     fs::create_dir_all(folder)?;
     let written = Written {
         json: folder.join("report.json"),
         html: folder.join("report.html"),
         csv: folder.join("report.csv"),
     };
-    fs::write(&written.json, serde_json::to_string_pretty(&report)?)?;
-    fs::write(&written.html, html::render(&report)?)?;
-    fs::write(
-        &written.csv,
-        csv::render(&report).map_err(io::Error::other)?,
-    )?;
+    fs::write(&written.json, serde_json::to_string_pretty(report)?)?;
+    fs::write(&written.html, html::render(report)?)?;
+    fs::write(&written.csv, csv::render(report).map_err(io::Error::other)?)?;
     Ok(written)
 }
 
@@ -138,7 +149,9 @@ struct Format {
     format: u32,
 }
 
-fn finite_or_failed(report: &mut Report) {
+/// Makes a figure that is not a finite number a failure of its row, before any view is made: JSON has
+/// no such numbers, and neither has a chart.
+pub fn finite_or_failed(report: &mut Report) {
     for row in report.scenarios.iter_mut().flat_map(|s| &mut s.rows) {
         let failures = &mut row.failures;
         row.figures.retain(|figure, spread| {

@@ -6,8 +6,8 @@ use comfy_table::{
     presets, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width,
 };
 
-use super::words::{count, number, percent};
-use crate::figures::{Figure, Report, Row, Scenario, Spread};
+use super::words::{count, kept_apart, percent};
+use crate::figures::{Figure, Machine, Report, Row, Scenario, Spread};
 
 /// Tables no wider than `width` characters, with what failed and what was skipped below them.
 pub(super) fn render(report: &Report, width: u16) -> String {
@@ -24,11 +24,32 @@ pub(super) fn render(report: &Report, width: u16) -> String {
         }
         text.push('\n');
     }
+    text += &measured_on(report);
     text +=
         "Each figure is the median of its rounds, ± the round farthest from it. Less is better, \
              unless the column says otherwise.\nThe parts of each figure and its range are in the \
              page and in the CSV.\n";
     text
+}
+
+/// The machine and the versions, in two lines.
+fn measured_on(report: &Report) -> String {
+    let Machine {
+        processor,
+        processors,
+        ..
+    } = &report.machine;
+    let apart = kept_apart(report.machine.pinned);
+    let versions: Vec<String> = report
+        .versions
+        .iter()
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect();
+    format!(
+        "Machine: {processor}, {}; {apart}.\nVersions: {}.\n\n",
+        count(*processors, "processor"),
+        versions.join(", ")
+    )
 }
 
 fn section(scenario: &Scenario, width: u16) -> String {
@@ -79,21 +100,12 @@ fn tables(scenario: &Scenario, width: u16) -> Vec<Table> {
 }
 
 fn columns(scenario: &Scenario) -> Vec<Column> {
-    let ratio = |row: &Row| scenario.ratio_to_native(row).map(number);
-    let has_ratios = scenario.rows.iter().any(|row| ratio(row).is_some());
-    // Where it was measured it has a column of its own.
-    let is_column = has_ratios && !scenario.has(Figure::RatioToNative);
-    let ratios = is_column.then(|| {
-        Column::new("ratio to native".to_owned(), scenario, |row| {
-            ratio(row).unwrap_or_default()
-        })
-    });
     let mut figures = scenario.figures();
     figures.retain(|figure| !DETAILS.contains(figure));
-    let figures = figures
+    let columns = figures
         .iter()
         .map(|figure| Column::new(figure.column(), scenario, |row| cell(row, *figure)));
-    ratios.into_iter().chain(figures).collect()
+    columns.collect()
 }
 
 fn table(servers: &Column, columns: &[Column]) -> Table {
@@ -146,12 +158,12 @@ fn cell(row: &Row, figure: Figure) -> String {
     match row.figure(figure) {
         _ if !row.failures.is_empty() => "failed".to_owned(),
         None => "-".to_owned(),
-        Some(spread) => value(figure, spread),
+        Some(spread) => value(row, figure, spread),
     }
 }
 
-fn value(figure: Figure, spread: &Spread) -> String {
-    let median = figure.number(spread.median);
+fn value(row: &Row, figure: Figure, spread: &Spread) -> String {
+    let median = row.number(figure, spread.median);
     match spread.deviation() {
         Some(deviation) => format!("{median} ±{}", percent(deviation)),
         None => median,

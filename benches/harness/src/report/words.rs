@@ -1,6 +1,8 @@
 //! Figures and servers in words: their titles, units and numbers, the same in every view.
 
-use crate::figures::{Figure, Row, Scenario, Server, Spread};
+use std::fmt;
+
+use crate::figures::{Figure, Pinned, Row, Scenario, Server, Spread, BUSY};
 
 /// The unit that a figure is shown in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +63,8 @@ impl Figure {
             ),
             Self::RatioToNative => plain(
                 "ratio to native",
-                "CPU per delivery as a multiple of the same framework's native way, at the same time",
+                "the scenario's main figure as a multiple of the same framework's native way, in the same \
+                 round; where servers take turns, at the same time",
             ),
             Self::DeliveriesPerCpuSecond => plain(
                 "deliveries per CPU second",
@@ -75,6 +78,14 @@ impl Figure {
             Self::LatencyP90 => micros("latency p90", "nine in ten were faster"),
             Self::LatencyP99 => micros("latency p99", "99 in 100 were faster"),
             Self::LatencyMax => micros("latency max", "the slowest of all"),
+            Self::LatencyP99Without => micros(
+                "latency p99 without",
+                "that of another server of the same kind, at the same time, without slow clients",
+            ),
+            Self::RatioToWithout => plain(
+                "p99 with / without",
+                "the first as a multiple of the second: what slow clients cost the others",
+            ),
             Self::BytesPerEvent => words(
                 "bytes per event",
                 "both ways, what opens a stream apart",
@@ -95,6 +106,13 @@ impl Figure {
                 "bytes",
                 "MiB",
                 1024.0 * 1024.0,
+            ),
+            Self::MemoryPerStalled => words(
+                "memory per slow client",
+                "what the server has resident more than one without slow clients, for each of them",
+                "bytes",
+                "KiB",
+                1024.0,
             ),
             Self::SyscallsPerDelivery => plain(
                 "system calls per delivery",
@@ -120,6 +138,11 @@ impl Figure {
                 "what one publish takes, seen by the publisher: half were faster",
             ),
             Self::PublishP99 => micros("publish p99", "99 in 100 publishes were faster"),
+            Self::LastP50 => micros(
+                "last subscriber p50",
+                "from a publish until all clients have it: half were faster",
+            ),
+            Self::LastP99 => micros("last subscriber p99", "99 in 100 publishes were faster"),
             Self::RequestsPerEvent => plain(
                 "requests per event",
                 "HTTP requests that a client makes for each event",
@@ -127,6 +150,18 @@ impl Figure {
             Self::Gaps => plain(
                 "gaps",
                 "how often clients were told that something is missing for them",
+            ),
+            Self::Skipped => plain(
+                "events skipped",
+                "how many events slow clients were told are gone for them",
+            ),
+            Self::NotTold => plain(
+                "slow clients not told",
+                "how many of them missed something without being told",
+            ),
+            Self::Disconnected => plain(
+                "slow clients disconnected",
+                "how many of them had been disconnected before they read again",
             ),
             Self::LoadBusy => words(
                 "load busy",
@@ -163,7 +198,7 @@ impl Figure {
     pub(super) fn number(self, value: f64) -> String {
         match self {
             // They are counted, not measured.
-            Self::Gaps => round_number(value),
+            Self::Gaps | Self::Skipped | Self::NotTold | Self::Disconnected => round_number(value),
             _ => number(value / self.words().unit.size),
         }
     }
@@ -198,16 +233,9 @@ impl Server {
 }
 
 impl Scenario {
-    /// The figure that the scenario is about: the first of these that some server has.
+    /// The figure that the scenario is about, if some server has it.
     pub(super) fn main_figure(&self) -> Option<Figure> {
-        let of_publishing = self
-            .name
-            .starts_with("publish")
-            .then_some(Figure::PublishP50);
-        of_publishing
-            .into_iter()
-            .chain(MAIN_FIGURES)
-            .find(|figure| self.has(*figure))
+        self.main_figure.filter(|figure| self.has(*figure))
     }
 
     /// Whether any server has that figure.
@@ -228,24 +256,11 @@ impl Scenario {
         figures
     }
 
-    /// The same framework's native way, for a row that is another.
-    pub(super) fn native_of(&self, row: &Row) -> Option<&Row> {
-        let is_native =
-            |other: &&Row| other.server.name == row.server.name && other.server.kind == NATIVE;
-        (row.server.kind != NATIVE).then(|| self.rows.iter().find(is_native))?
-    }
-
-    /// The main figure of one row as a multiple of that of the same framework's native way: as it was
-    /// measured where the two took turns, or else that of the medians.
-    pub(super) fn ratio_to_native(&self, row: &Row) -> Option<f64> {
-        if let Some(measured) = row.figure(Figure::RatioToNative) {
-            return Some(measured.median);
-        }
-        let native = self.native_of(row)?;
-        let figure = self.main_figure()?;
-        let base = native.figure(figure)?.median;
-        let own = row.figure(figure)?.median;
-        (base > 0.0).then(|| own / base)
+    /// The same framework's native way, for a row of Fanfare.
+    pub(super) fn base_of(&self, row: &Row) -> Option<&Row> {
+        let is_base = |other: &&Row| other.server.name == row.server.name && other.server.is_base();
+        let is_compared = row.server.is_fanfare();
+        is_compared.then(|| self.rows.iter().find(is_base))?
     }
 }
 
@@ -255,6 +270,50 @@ impl Row {
         self.figures
             .get(&figure)
             .filter(|_| self.failures.is_empty())
+    }
+
+    /// What a figure is no more than a bound of: where the load was busy, a time is as much its own.
+    pub(super) fn bound(&self, figure: Figure) -> Option<Bound> {
+        let busy = self.figure(Figure::LoadBusy)?;
+        if busy.max <= BUSY {
+            return None;
+        }
+        match figure {
+            Figure::CatchUp
+            | Figure::LatencyP50
+            | Figure::LatencyP90
+            | Figure::LatencyP99
+            | Figure::LatencyMax
+            | Figure::LastP50
+            | Figure::LastP99 => Some(Bound::AtMost),
+            Figure::ConnectionsPerSecond => Some(Bound::AtLeast),
+            _ => None,
+        }
+    }
+
+    /// A figure of this row as it is shown, without its unit: `at most 812` where it is a bound.
+    pub(super) fn number(&self, figure: Figure, value: f64) -> String {
+        let number = figure.number(value);
+        match self.bound(figure) {
+            Some(bound) => format!("{bound} {number}"),
+            None => number,
+        }
+    }
+}
+
+/// What is known of a time that the load took part in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    AtMost,
+    AtLeast,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtMost => "at most",
+            Self::AtLeast => "at least",
+        })
     }
 }
 
@@ -311,22 +370,29 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
+/// Where server and load ran.
+pub(super) fn kept_apart(pinned: Option<Pinned>) -> String {
+    let Some(Pinned {
+        server,
+        load,
+        share_a_core,
+    }) = pinned
+    else {
+        return "server and load shared the processors".to_owned();
+    };
+    let core = if share_a_core {
+        ", two threads of one core, so that either slows the other"
+    } else {
+        ""
+    };
+    format!("server on processor {server}, load on processor {load}{core}")
+}
+
 /// `1 round`, `3 rounds`.
 pub(super) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
-
-const NATIVE: &str = "native";
-const MAIN_FIGURES: [Figure; 7] = [
-    Figure::CatchUp,
-    Figure::CpuPerConnection,
-    Figure::CpuPerDelivery,
-    Figure::RatioToFloor,
-    Figure::MemoryPerConnection,
-    Figure::PublishP50,
-    Figure::LatencyP50,
-];
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::iter;
 
 use super::side_by_side::{self, Side};
-use super::{parameters, Round, Scenario};
-use crate::load::{Failure, Schedule, Subscription};
+use super::{parameters, seconds_to_connect, Round, Scenario};
+use crate::figures::Figure;
+use crate::load::{Buffers, Failure, Schedule, Subscription};
 use crate::measure::Sample;
 use crate::server::Contender;
 
@@ -31,13 +32,14 @@ pub(super) struct FanOut {
     pub(super) clients: usize,
     /// How many of the clients read nothing once they are connected.
     pub(super) stalled: usize,
-    /// Requests to publish per second.
+    /// Requests to publish per second; where publishing is measured, fewer, since each waits for the
+    /// deliveries of the one before.
     pub(super) per_second: u64,
     /// Events in each.
     pub(super) events: usize,
     pub(super) bytes: usize,
     pub(super) history: usize,
-    pub(super) warm_up: f64,
+    pub(super) warm_up: Schedule,
     /// Slices of time that are measured in a round. Where there are several, the servers of a group are
     /// up side by side and take turns.
     pub(super) slices: usize,
@@ -47,9 +49,16 @@ pub(super) struct FanOut {
     pub(super) traced: Option<u64>,
 }
 
-/// The receive buffer of clients that are stalled, in bytes. With the usual one the system would take
-/// whatever they do not read for as long as a round lasts.
-const STALLED_BUFFER: usize = 4_096;
+/// Buffers towards clients that are stalled: a small one of theirs, and segments as small as on real
+/// networks, which keep the server's small. With the usual ones of loopback the system alone would take
+/// megabytes for a client that reads nothing.
+const STALLED: Buffers = Buffers {
+    receive: 4_096,
+    segment: 1_400,
+};
+
+/// With more subscribers than this, Fanfare leaves the waking to another thread than the publisher's.
+const WAKES_INLINE: usize = 1_024;
 
 impl FanOut {
     pub(super) fn schedule(&self, seconds: f64) -> Schedule {
@@ -57,11 +66,12 @@ impl FanOut {
     }
 
     pub(super) fn subscriptions(&self) -> impl Iterator<Item = Subscription> + '_ {
-        (0..self.clients).map(|client| {
+        (0..self.clients).map(move |client| {
             let reads = client >= self.stalled;
             Subscription {
                 reads,
-                receive_buffer: (!reads).then_some(STALLED_BUFFER),
+                may_skip: self.stalled > 0,
+                buffers: (!reads).then_some(STALLED),
                 ..Subscription::to(vec![0])
             }
         })
@@ -78,15 +88,13 @@ impl Scenario for FanOut {
         if self.slices > 1 {
             description.push_str(&format!(
                 " A framework's servers and the floor are up at the same time and take turns, {} \
-                 slices of {} s in each round.",
-                self.slices, self.seconds
+                 slices of {} publishes in each round.",
+                self.slices,
+                self.schedule(self.seconds).ticks
             ));
-            if self.measures == Measures::Deliveries {
-                description.push_str(
-                    " A ratio is that of slices within a turn of all, and of a round's ratios the \
-                     median.",
-                );
-            }
+            description.push_str(
+                " A ratio is that of slices within a turn of all, and of a round's ratios the median.",
+            );
         }
         description
     }
@@ -97,14 +105,31 @@ impl Scenario for FanOut {
             ("events at once", self.events),
             ("bytes", self.bytes),
         ]);
-        parameters.insert("publishes per second".to_owned(), self.per_second);
-        if self.measures == Measures::Publishing {
-            parameters.insert("workers".to_owned(), PUBLISHING_WORKERS as u64);
-        }
-        if self.stalled > 0 {
-            parameters.insert("stalled".to_owned(), self.stalled as u64);
+        match self.measures {
+            Measures::Deliveries => {
+                parameters.insert("publishes per second".to_owned(), self.per_second);
+            }
+            Measures::Publishing => {
+                parameters.insert("workers".to_owned(), PUBLISHING_WORKERS as u64);
+            }
         }
         parameters
+    }
+
+    fn main_figure(&self) -> Figure {
+        match self.measures {
+            Measures::Deliveries => Figure::CpuPerDelivery,
+            Measures::Publishing => Figure::PublishP50,
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        let measured = match self.measures {
+            Measures::Deliveries => side_by_side::seconds_to_lead_in() + self.seconds,
+            // Until all have it.
+            Measures::Publishing => self.seconds * (1.0 + self.clients as f64 * 5e-4),
+        };
+        seconds_to_connect(self.clients) + self.warm_up.seconds() + self.slices as f64 * measured
     }
 
     fn is_quick(&self) -> bool {
@@ -114,6 +139,23 @@ impl Scenario for FanOut {
     fn rules_out(&self, contender: &Contender) -> Option<&'static str> {
         let can_publish = self.events == 1 || contender.publishes_lines;
         (!can_publish).then_some("it publishes one event per request")
+    }
+
+    /// With very many clients Fanfare is also measured without leaving the waking to another thread.
+    fn servers(&self, all: &[Contender]) -> Vec<Contender> {
+        let hands_off = self.measures == Measures::Publishing && self.clients > WAKES_INLINE;
+        let takes_part = |one: &&Contender| self.rules_out(one).is_none();
+        let mut servers = Vec::new();
+        for one in all.iter().filter(takes_part) {
+            servers.push(one.clone());
+            if hands_off && one.server.name == "axum" && one.server.kind == "fanfare" {
+                servers.push(
+                    one.clone()
+                        .under_another_name("fanfare-inline", "fanfare-inline"),
+                );
+            }
+        }
+        servers
     }
 
     fn groups(&self, all: &[Contender]) -> Vec<Vec<Contender>> {

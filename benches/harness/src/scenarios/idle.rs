@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{parameters, Round, Scale, Scenario};
+use super::{parameters, seconds_to_connect, Round, Scale, Scenario};
 use crate::figures::Figure;
 use crate::load::{Failure, Load, Schedule, Subscription};
 use crate::measure::Sample;
@@ -42,6 +42,14 @@ impl Scenario for Idle {
         self.is_quick
     }
 
+    fn main_figure(&self) -> Figure {
+        Figure::MemoryPerConnection
+    }
+
+    fn seconds(&self) -> f64 {
+        seconds_to_connect(self.clients)
+    }
+
     fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {
         let process = round.start(contender, 1_000)?;
         let mut load = Load::new(process.address, 1)?;
@@ -55,6 +63,8 @@ impl Scenario for Idle {
         // What a stream only allocates to send is part of it: few never do.
         load.publish(Schedule::new(1, 1.0, 1, 100))?;
         let with = process.memory()?.resident;
+
+        load.finish()?;
 
         let memory = with.saturating_sub(before) as f64 / others as f64;
         Ok(Sample::from([(Figure::MemoryPerConnection, memory)]))

@@ -15,7 +15,7 @@ mod transports;
 use std::collections::BTreeMap;
 
 use self::fan_out::PUBLISHING_WORKERS;
-use crate::figures::{Pinned, Skipped};
+use crate::figures::{Figure, Pinned, Skipped};
 use crate::load::Failure;
 use crate::measure::Sample;
 use crate::server::{Contender, Process, Settings};
@@ -30,6 +30,14 @@ pub trait Scenario {
 
     /// The numbers that define it.
     fn parameters(&self) -> BTreeMap<String, u64>;
+
+    /// What it is about: what Fanfare and the native way are compared by.
+    fn main_figure(&self) -> Figure {
+        Figure::CpuPerDelivery
+    }
+
+    /// About how long a round takes for one server, in seconds.
+    fn seconds(&self) -> f64;
 
     /// Whether the short run has it.
     fn is_quick(&self) -> bool {
@@ -74,6 +82,8 @@ pub trait Scenario {
 /// The circumstances of a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
+    /// Which it is, from 1.
+    pub number: usize,
     /// Where server and load run.
     pub pinned: Option<Pinned>,
     /// Whether system calls are to be counted in it as well, once all else is measured.
@@ -83,25 +93,44 @@ pub struct Round {
 impl Round {
     /// Starts a server of one worker, with a processor of its own.
     fn start(self, contender: &Contender, history: usize) -> Result<Process, Failure> {
-        let settings = Settings {
-            workers: 1,
-            history,
-            pinned: self.pinned,
-            shares: false,
-        };
-        Process::start(contender, settings)
+        Process::start(contender, self.settings(history))
     }
 
     /// Starts a server of several workers, which may run where the load does, too.
     fn start_sharing(self, contender: &Contender, history: usize) -> Result<Process, Failure> {
         let settings = Settings {
             workers: PUBLISHING_WORKERS,
-            history,
-            pinned: self.pinned,
             shares: true,
+            ..self.settings(history)
         };
         Process::start(contender, settings)
     }
+
+    /// Those of a server of one worker.
+    fn settings(self, history: usize) -> Settings {
+        Settings {
+            workers: 1,
+            history,
+            channel: None,
+            pinned: self.pinned,
+            shares: false,
+        }
+    }
+}
+
+/// About how long it takes to start a server and to connect so many clients, in seconds.
+fn seconds_to_connect(clients: usize) -> f64 {
+    0.1 + clients as f64 * 2e-4
+}
+
+/// About how long all of it takes, in seconds.
+#[must_use]
+pub fn seconds(scenarios: &[Box<dyn Scenario>], contenders: &[Contender], rounds: usize) -> f64 {
+    let of_a_round = scenarios.iter().map(|scenario| {
+        let servers: usize = scenario.groups(contenders).iter().map(Vec::len).sum();
+        servers as f64 * scenario.seconds()
+    });
+    of_a_round.sum::<f64>() * rounds as f64
 }
 
 /// How large the scenarios are.
@@ -138,9 +167,7 @@ pub fn all(scale: Scale) -> Vec<Box<dyn Scenario>> {
         all.push(Box::new(idle));
     }
     all.push(Box::new(resume_storm::ResumeStorm::new(scale)));
-    for slow in slow_tenth::scenarios(scale) {
-        all.push(Box::new(slow));
-    }
+    all.push(Box::new(slow_tenth::SlowTenth::new(scale)));
     all.push(Box::new(churn::Churn::new(scale)));
     for publish in publish::scenarios(scale) {
         all.push(Box::new(publish));
@@ -167,9 +194,57 @@ pub fn left_out(scenarios: &[Box<dyn Scenario>], contenders: &[Contender]) -> Ve
     left_out.collect()
 }
 
+/// Leaves out scenarios in which no server takes part.
+#[must_use]
+pub fn with_servers(
+    scenarios: Vec<Box<dyn Scenario>>,
+    contenders: &[Contender],
+    skipped: &mut Vec<Skipped>,
+) -> Vec<Box<dyn Scenario>> {
+    let (some, none): (Vec<_>, Vec<_>) = scenarios
+        .into_iter()
+        .partition(|scenario| !scenario.servers(contenders).is_empty());
+    skipped.extend(none.into_iter().map(|scenario| Skipped {
+        what: scenario.name(),
+        why: "no server that was chosen takes part in it".to_owned(),
+    }));
+    some
+}
+
 /// Parameters by name.
 fn parameters<const N: usize>(list: [(&str, usize); N]) -> BTreeMap<String, u64> {
     list.into_iter()
         .map(|(name, value)| (name.to_owned(), value as u64))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::Server;
+
+    #[test]
+    fn a_scenario_without_servers_is_named() {
+        let hyper = Contender {
+            server: Server {
+                name: "hyper".to_owned(),
+                kind: "fanfare".to_owned(),
+            },
+            program: "unused".into(),
+            kind: "fanfare".to_owned(),
+            publishes_lines: true,
+            has_usual_ids: true,
+        };
+        let scale = Scale {
+            quick: true,
+            clients: None,
+        };
+        let mut skipped = Vec::new();
+        let number = all(scale).len();
+        let left = with_servers(all(scale), &[hyper], &mut skipped);
+        assert_eq!(left.len(), number - 1);
+        // axum serves it.
+        assert_eq!(skipped.len(), 1);
+        assert_eq!(skipped[0].what, "transports");
+    }
 }

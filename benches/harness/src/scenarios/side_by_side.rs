@@ -7,7 +7,7 @@
 use super::fan_out::{FanOut, Measures};
 use super::Round;
 use crate::clock::SECOND;
-use crate::figures::{Figure, Spread};
+use crate::figures::{Figure, Server, Spread};
 use crate::load::{Failure, Load, Schedule};
 use crate::measure::{Sample, Stretch};
 use crate::server::{Contender, Process};
@@ -31,7 +31,7 @@ const LEAD_IN_PER_SECOND: u64 = 80;
 /// Each framework's servers, with the floor.
 pub(super) fn groups(servers: &[Contender]) -> Vec<Vec<Contender>> {
     let (floor, others): (Vec<&Contender>, Vec<&Contender>) =
-        servers.iter().partition(|one| is_of_kind(one, FLOOR));
+        servers.iter().partition(|one| one.server.is_floor());
     let mut groups: Vec<Vec<Contender>> = Vec::new();
     for one in others {
         let is_its = |group: &&mut Vec<Contender>| {
@@ -50,6 +50,11 @@ pub(super) fn groups(servers: &[Contender]) -> Vec<Vec<Contender>> {
     groups
 }
 
+/// How long that takes, in seconds.
+pub(super) fn seconds_to_lead_in() -> f64 {
+    LEAD_IN as f64 / LEAD_IN_PER_SECOND as f64
+}
+
 /// One round: all are started, then each has a slice, again and again.
 pub(super) fn round(
     fan_out: &FanOut,
@@ -60,40 +65,51 @@ pub(super) fn round(
         .iter()
         .map(|contender| Side::start(fan_out, round, contender))
         .collect();
-    for _ in 0..fan_out.slices {
-        // Always in the same order. There and back, those at the ends would have two turns in a row and
-        // those in the middle none, which TCP notices: see `LEAD_IN`.
-        for turn in &mut sides {
-            if let Ok(side) = turn {
+    take_turns(&mut sides, round);
+    let values = |is_it: fn(&Server) -> bool| {
+        let at = group.iter().position(|one| is_it(&one.server))?;
+        Some(sides[at].as_ref().ok()?.values())
+    };
+    let (floor, base) = (values(Server::is_floor), values(Server::is_base));
+    let samples = sides.into_iter().zip(group).map(|(side, contender)| {
+        let mut side = side?;
+        let own = side.values();
+        let mut sample = side.sample(round)?;
+        // What the floor calls publishing is its writing, so there is no ratio to that.
+        let has_floor = fan_out.measures == Measures::Deliveries;
+        for (figure, base, applies) in [
+            (Figure::RatioToFloor, &floor, has_floor),
+            (Figure::RatioToNative, &base, contender.server.is_fanfare()),
+        ] {
+            let base = base.as_deref().filter(|_| applies).unwrap_or_default();
+            sample.extend(ratio(&own, base).map(|ratio| (figure, ratio)));
+        }
+        Ok(sample)
+    });
+    samples.collect()
+}
+
+/// Lets each have a slice, again and again.
+///
+/// Within a round always in the same order. There and back, those at the ends would have two turns in a
+/// row and those in the middle none, which TCP notices: see [`LEAD_IN`]. From round to round another
+/// begins, so that nobody is always first after the start.
+pub(super) fn take_turns(sides: &mut [Result<Side<'_>, Failure>], round: Round) {
+    let slices = sides.iter().flatten().map(|side| side.fan_out.slices).max();
+    for _ in 0..slices.unwrap_or(0) {
+        for turn in order(sides.len(), round) {
+            if let Ok(side) = &mut sides[turn] {
                 if let Err(failure) = side.slice() {
-                    *turn = Err(failure);
+                    sides[turn] = Err(failure);
                 }
             }
         }
     }
-    let costs = |kind: &str| {
-        let at = group.iter().position(|one| is_of_kind(one, kind))?;
-        Some(sides[at].as_ref().ok()?.costs())
-    };
-    let (floor, native) = (costs(FLOOR), costs(NATIVE));
-    let samples = sides.into_iter().zip(group).map(|(side, contender)| {
-        let mut side = side?;
-        let mut ratios = Sample::new();
-        if fan_out.measures == Measures::Deliveries {
-            let bases = [
-                (Figure::RatioToFloor, &floor, true),
-                (Figure::RatioToNative, &native, contender.kind == FANFARE),
-            ];
-            for (figure, base, applies) in bases {
-                let base = base.as_deref().filter(|_| applies).unwrap_or_default();
-                ratios.extend(ratio(&side.costs(), base).map(|ratio| (figure, ratio)));
-            }
-        }
-        let mut sample = side.sample(round)?;
-        sample.extend(ratios);
-        Ok(sample)
-    });
-    samples.collect()
+}
+
+/// Whose turn it is: in round 1 the first begins, in round 2 the second, ...
+fn order(sides: usize, round: Round) -> impl Iterator<Item = usize> {
+    (0..sides).map(move |nth| (nth + round.number.saturating_sub(1)) % sides)
 }
 
 /// The median of the ratios of slices that had the same turn.
@@ -102,19 +118,11 @@ fn ratio(own: &[f64], base: &[f64]) -> Option<f64> {
     Some(Spread::of(&ratios)?.median)
 }
 
-fn is_of_kind(contender: &Contender, kind: &str) -> bool {
-    contender.server.kind == kind
-}
-
-const FLOOR: &str = "floor";
-const FANFARE: &str = "fanfare";
-const NATIVE: &str = "native";
-
 /// A server with its clients.
 pub(super) struct Side<'a> {
     fan_out: &'a FanOut,
-    process: Process,
-    load: Load,
+    pub(super) process: Process,
+    pub(super) load: Load,
     slices: Vec<Stretch>,
 }
 
@@ -131,7 +139,7 @@ impl<'a> Side<'a> {
         };
         let mut load = Load::new(process.address, 1)?;
         load.subscribe(fan_out.subscriptions())?;
-        load.publish(fan_out.schedule(fan_out.warm_up))?;
+        load.publish(fan_out.warm_up)?;
         Ok(Self {
             fan_out,
             process,
@@ -159,42 +167,65 @@ impl<'a> Side<'a> {
             events: 1,
             ..measured
         })?;
-        let slice = Stretch::of(&self.process, &mut self.load, |load| load.publish(measured))?;
+        let publish = match self.fan_out.measures {
+            Measures::Deliveries => Load::publish,
+            Measures::Publishing => Load::publish_one_by_one,
+        };
+        let slice = Stretch::of(&self.process, &mut self.load, |load| {
+            publish(load, measured)
+        })?;
         self.slices.push(slice);
         Ok(())
     }
 
-    /// What a delivery cost in each slice.
-    fn costs(&self) -> Vec<f64> {
-        self.slices.iter().map(Stretch::cost).collect()
+    /// The scenario's main figure in each slice: what a delivery cost, or what a publish took.
+    fn values(&self) -> Vec<f64> {
+        let slices = self.slices.iter();
+        match self.fan_out.measures {
+            Measures::Deliveries => slices.map(Stretch::cost).collect(),
+            Measures::Publishing => slices.filter_map(Stretch::publish_median).collect(),
+        }
     }
 
-    /// The figures of all slices together.
+    /// Gap events that clients who read were sent, and how many events those said are gone.
+    pub(super) fn gaps(&self) -> (u64, u64) {
+        let tallies = self.slices.iter().map(|slice| &slice.tally);
+        tallies.fold((0, 0), |(gaps, skipped), tally| {
+            (gaps + tally.gaps, skipped + tally.skipped)
+        })
+    }
+
+    /// The figures of all slices together. At the end one more event must come, and nothing else.
     pub(super) fn sample(&mut self, round: Round) -> Result<Sample, Failure> {
         let Some((first, others)) = self.slices.split_first() else {
             return Ok(Sample::new());
         };
         let mut all = first.clone();
         others.iter().try_for_each(|slice| all.add(slice))?;
-        if self.fan_out.measures == Measures::Publishing {
-            let mut sample = all.latency();
-            sample.extend(all.publishing());
-            sample.insert(Figure::LoadBusy, all.busy);
-            return Ok(sample);
+        let mut sample = match self.fan_out.measures {
+            Measures::Deliveries => all.deliveries(),
+            Measures::Publishing => [all.latency(), all.publishing(), all.last()]
+                .into_iter()
+                .flatten()
+                .chain([(Figure::LoadBusy, all.busy)])
+                .collect(),
+        };
+        if self.fan_out.measures == Measures::Deliveries {
+            let peak = self.process.memory()?.peak;
+            sample.insert(Figure::PeakMemory, peak as f64);
         }
-        let mut sample = all.deliveries();
-        let peak = self.process.memory()?.peak;
-        sample.insert(Figure::PeakMemory, peak as f64);
         if let (true, Some(requests)) = (round.traces, self.fan_out.traced) {
             let calls = self.calls_per_delivery(requests)?;
-            sample.insert(Figure::SyscallsPerDelivery, calls);
+            sample.extend(calls.map(|calls| (Figure::SyscallsPerDelivery, calls)));
         }
+        self.load.finish()?;
         Ok(sample)
     }
 
-    fn calls_per_delivery(&mut self, requests: u64) -> Result<f64, Failure> {
+    /// `None` if strace fails, which is not the server's fault.
+    fn calls_per_delivery(&mut self, requests: u64) -> Result<Option<f64>, Failure> {
         self.load.measure()?;
-        let trace = Trace::of(self.process.pid())?;
+        let trace = Trace::of(self.process.pid());
         for _ in 0..requests {
             // One at a time, since the server is slow now and would send what piles up at once.
             self.load.publish(Schedule {
@@ -202,7 +233,9 @@ impl<'a> Side<'a> {
                 ..self.fan_out.schedule(self.fan_out.seconds)
             })?;
         }
-        Ok(trace.count()? as f64 / self.load.tally().received as f64)
+        let calls = trace.and_then(Trace::count).ok();
+        let deliveries = self.load.tally().received as f64;
+        Ok(calls.map(|calls| calls as f64 / deliveries))
     }
 }
 
@@ -252,6 +285,22 @@ mod tests {
         assert_eq!(grouped(&servers), expect);
         assert_eq!(grouped(&servers[1..3]), ["axum fanfare, axum native"]);
         assert_eq!(grouped(&servers[..1]), ["floor floor"]);
+    }
+
+    #[test]
+    fn another_begins_in_each_round() {
+        let order = |number| -> Vec<usize> {
+            let round = Round {
+                number,
+                pinned: None,
+                traces: false,
+            };
+            order(3, round).collect()
+        };
+        assert_eq!(order(1), [0, 1, 2]);
+        assert_eq!(order(2), [1, 2, 0]);
+        assert_eq!(order(3), [2, 0, 1]);
+        assert_eq!(order(4), order(1));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{parameters, Round, Scale, Scenario};
+use super::{parameters, seconds_to_connect, Round, Scale, Scenario};
 use crate::figures::Figure;
 use crate::load::{Failure, Load, Schedule, Subscription};
 use crate::measure::{Sample, Stretch};
-use crate::server::Contender;
+use crate::server::{Contender, Process, Settings};
 
 pub(super) struct Topics {
     clients: u32,
@@ -15,6 +15,13 @@ pub(super) struct Topics {
 
 /// Topics of each client.
 const EACH: u32 = 3;
+
+/// Records kept of each topic.
+const HISTORY: usize = 100;
+
+/// What a channel of each holds for who is behind. tokio's makes room for all of them when it is made,
+/// so who has many makes them small.
+const CHANNEL: usize = 16;
 
 /// Events per second, over all topics.
 const PER_SECOND: u64 = 2_000;
@@ -43,7 +50,8 @@ impl Scenario for Topics {
     fn description(&self) -> String {
         format!(
             "Very many topics, each client on {EACH} of them, and events in one topic after \
-             another: few receive each, so much of the cost of a delivery is that of the publish."
+             another: few receive each, so much of the cost of a delivery is that of the publish. \
+             {HISTORY} records are kept of each; natively, a channel holds {CHANNEL}."
         )
     }
 
@@ -67,8 +75,18 @@ impl Scenario for Topics {
         (!is_verified).then_some("the ids of several topics together cannot be compared")
     }
 
+    fn seconds(&self) -> f64 {
+        // At the end there is one more event in each topic.
+        let finish = f64::from(self.topics) * 1e-4;
+        seconds_to_connect(self.clients as usize) + 1.5 + finish
+    }
+
     fn round(&self, round: Round, contender: &Contender) -> Result<Sample, Failure> {
-        let process = round.start(contender, 100)?;
+        let settings = Settings {
+            channel: Some(CHANNEL),
+            ..round.settings(HISTORY)
+        };
+        let process = Process::start(contender, settings)?;
         let mut load = Load::new(process.address, self.topics)?;
         load.subscribe((0..self.clients).map(|client| {
             let topic = |nth| client.wrapping_mul(EACH).wrapping_add(nth) % self.topics;
@@ -81,6 +99,7 @@ impl Scenario for Topics {
         let mut sample = stretch.deliveries();
         sample.extend(stretch.publishing());
         sample.insert(Figure::PeakMemory, process.memory()?.peak as f64);
+        load.finish()?;
         Ok(sample)
     }
 }

@@ -82,12 +82,13 @@ fn a_figure_that_is_no_number_fails_its_row() {
             rounds: 3,
         },
     );
-    let written = report::write(&report, &folder("nan")).expect("written");
-    let read = report::read(&written.json).expect("read");
+    report::finite_or_failed(&mut report);
     assert_eq!(
-        read.scenarios[0].rows[0].failures,
+        report.scenarios[0].rows[0].failures,
         ["latency p50 is not a number"]
     );
+    let written = report::write(&report, &folder("nan")).expect("written");
+    assert_eq!(report::read(&written.json).expect("read"), report);
 }
 
 #[test]
@@ -97,13 +98,14 @@ fn csv_has_a_line_per_figure_and_per_failed_row() {
     let mut lines = text.lines();
     assert_eq!(
         lines.next(),
-        Some("scenario,server,kind,figure,unit,median,min,max,rounds,failures")
+        Some("scenario,server,kind,figure,unit,median,min,max,rounds,failures,bound")
     );
     for line in [
-        "idle,axum,fanfare,memory_per_connection,bytes,18900.0,18711.0,19089.0,3,",
+        "idle,axum,fanfare,memory_per_connection,bytes,18900.0,18711.0,19089.0,3,,",
+        "resume,axum,fanfare,catch_up,ms,812.0,771.4,852.6,3,,at most",
         "steady,rocket,native,,,,,,,\"round 1: client 17 lost event 4,081 of topic a; \
-         round 3: client 903 got event 12 twice\"",
-        "\"<hostile> & \"\"co\"\"\",\"a,\"\"b\"\"<&>\",x</script>,cpu_per_delivery,µs,7.5,7.5,7.5,1,",
+         round 3: client 903 got event 12 twice\",",
+        "\"<hostile> & \"\"co\"\"\",\"a,\"\"b\"\"<&>\",x</script>,cpu_per_delivery,µs,7.5,7.5,7.5,1,,",
     ] {
         assert!(lines.clone().any(|other| other == line), "{line}\n{text}");
     }
@@ -120,9 +122,59 @@ fn the_terminal_says_what_failed_and_what_was_skipped() {
         "connection,",
         "rocket native: 2 rounds failed\n  round 1: client 17 lost event 4,081 of topic a",
         "nchan: libnginx-mod-nchan is not installed",
+        "Machine: A <processor> & more, 2 processors; server on processor 0, load on processor 1.",
+        "Versions: axum 0.8.9, rustc 1.95.0.",
     ] {
         assert!(text.contains(words), "{words}\n{text}");
     }
+}
+
+#[test]
+fn a_time_that_is_the_load_s_as_well_is_a_bound() {
+    let text = report::tables(&sample::report(), 140);
+    assert!(text.contains("at most 812 ±5 %"), "{text}");
+    assert!(text.contains(" 4,120 ±20 %"), "{text}");
+    assert!(!text.contains("at most 4,120"), "{text}");
+    let written = report::write(&sample::report(), &folder("bound")).expect("written");
+    let page = read(&written.html);
+    assert!(
+        page.contains("at most 812<"),
+        "in the table and in the chart"
+    );
+}
+
+#[test]
+fn only_what_holds_in_every_round_is_marked() {
+    let written = report::write(&sample::report(), &folder("marks")).expect("written");
+    let page = read(&written.html);
+    let glance = page.split("id=\"scenario-").next().expect("it comes first");
+    assert!(glance.contains("0.20 ▼"));
+    assert!(glance.contains("0.90<") && !glance.contains("0.90 ▼"));
+}
+
+#[test]
+fn a_failure_of_ours_and_a_finding_are_told_apart() {
+    let mut report = sample::report();
+    assert_eq!(
+        report::failures(&report).as_deref(),
+        Some(
+            "steady, rocket native: failed, which is a finding: round 1: client 17 lost event 4,081 \
+             of topic a; round 3: client 903 got event 12 twice"
+        )
+    );
+    let fails = |report: &Report| report.failed().any(|(_, row)| row.server.is_ours());
+    assert!(!fails(&report));
+    report.scenarios[1].rows[0]
+        .failures
+        .push("round 2: gone".to_owned());
+    assert!(fails(&report));
+    let text = report::failures(&report).expect("two rows failed");
+    assert!(
+        text.ends_with("\nidle, floor: failed: round 2: gone"),
+        "{text}"
+    );
+    report.scenarios.clear();
+    assert_eq!(report::failures(&report), None);
 }
 
 #[test]
@@ -211,7 +263,11 @@ fn what_makes_two_runs_incomparable_is_said_first() {
     let mut new = sample::report();
     new.format = 2;
     new.quick = true;
-    new.machine.pinned = Some(Pinned { server: 1, load: 0 });
+    new.machine.pinned = Some(Pinned {
+        server: 1,
+        load: 0,
+        share_a_core: true,
+    });
     new.versions.insert("axum".to_owned(), "0.9.0".to_owned());
     new.scenarios[0]
         .parameters

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 /// Everyone who follows, by topic.
 pub(crate) struct Clients {
     hub: Mutex<Hub>,
-    history: usize,
+    capacity: usize,
     open: Open,
 }
 
@@ -25,14 +25,14 @@ struct Hub {
 
 impl Clients {
     /// Nobody yet. Each topic replays the latest `history` events, and each client's channel holds
-    /// as many.
-    pub(crate) fn new(history: usize) -> Self {
+    /// `capacity` of them.
+    pub(crate) fn new(history: usize, capacity: usize) -> Self {
         Self {
             hub: Mutex::new(Hub {
                 replay: Replay::new(history),
                 topics: HashMap::new(),
             }),
-            history,
+            capacity,
             open: Open::default(),
         }
     }
@@ -58,7 +58,7 @@ impl Clients {
         topics: &str,
         last: Option<&str>,
     ) -> impl Stream<Item = Event> + 'static {
-        let (sender, receiver) = mpsc::channel(self.history);
+        let (sender, receiver) = mpsc::channel(self.capacity);
         let mut hub = self.hub.lock().unwrap_or_else(PoisonError::into_inner);
         let missed = hub.replay.after(topics, last);
         for topic in topics.split(',') {

@@ -28,7 +28,7 @@ const BACKLOG: u32 = 4_096;
 async fn main() -> std::io::Result<()> {
     let Flags { kind, settings } = Flags::<Kind>::parse();
     let hub = broadcaster(settings.history);
-    let clients = Data::new(Clients::new(settings.history));
+    let clients = Data::new(Clients::new(settings.history, settings.channel()));
     if kind == Kind::Native {
         let clients = clients.clone();
         rt::spawn(async move {

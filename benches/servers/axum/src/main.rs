@@ -18,9 +18,11 @@ use axum::routing::{get, post};
 use axum::Router;
 use bench_server_shared::native::{Message, Native};
 use bench_server_shared::{
-    about, broadcaster, publish, publish_lines, run, say_listening, tokio_runtime, Flags, Parser,
+    about, broadcaster, broadcaster_waking_inline, publish, publish_lines, run, say_listening,
+    tokio_runtime, Flags, Parser,
 };
 use clap::ValueEnum;
+use fanfare::axum::{bind_with, TcpOptions};
 use fanfare::Broadcaster;
 
 /// What serves the events.
@@ -29,6 +31,9 @@ enum Kind {
     /// Fanfare's integration
     #[value(alias = "sse")]
     Fanfare,
+    /// The same, but each publish wakes everybody itself: what `publish-10000` compares with
+    #[value(hide = true)]
+    FanfareInline,
     /// axum's own `Sse` over a `tokio::sync::broadcast`
     Native,
     /// axum's `WebSocket` over a `tokio::sync::broadcast`
@@ -53,11 +58,17 @@ fn main() -> io::Result<()> {
     let history = settings.history;
     let app = match kind {
         Kind::Fanfare | Kind::LongPoll | Kind::Poll => App::Fanfare(broadcaster(history)),
-        Kind::Native => App::Native(Arc::new(Native::new(history))),
-        Kind::Websocket => App::Websocket(Arc::new(Native::new(history))),
+        Kind::FanfareInline => App::Fanfare(broadcaster_waking_inline(history)),
+        Kind::Native => App::Native(Arc::new(Native::new(history, settings.channel()))),
+        Kind::Websocket => App::Websocket(Arc::new(Native::new(history, settings.channel()))),
     };
     run(tokio_runtime(settings.workers), async {
-        let listener = fanfare::axum::bind(settings.address()).await?;
+        let options = match &app {
+            App::Fanfare(_) => TcpOptions::new(),
+            // Nobody but us has the kernel drop clients that take nothing.
+            App::Native(_) | App::Websocket(_) => TcpOptions::new().user_timeout(None),
+        };
+        let listener = bind_with(settings.address(), options).await?;
         say_listening(listener.local_addr()?)?;
         match &app {
             App::Fanfare(_) => {

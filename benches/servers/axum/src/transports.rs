@@ -1,5 +1,7 @@
 //! What competes with server-sent events: the same events by polling and over a WebSocket.
 
+use std::net::Ipv4Addr;
+
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, RawQuery, State};
 use axum::http::{header, HeaderMap, StatusCode};
@@ -26,7 +28,9 @@ async fn poll(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Response {
 }
 
 async fn long_poll(State(demo): State<Demo>, RawQuery(query): RawQuery) -> Response {
-    json(demo.long_poll(&query.unwrap_or_default(), "").await)
+    // Its clients are all on this machine, and no limit of an address's is set.
+    let client = Ipv4Addr::LOCALHOST.into();
+    json(demo.long_poll(&query.unwrap_or_default(), client).await)
 }
 
 fn json(reply: Result<Reply, Reply>) -> Response {

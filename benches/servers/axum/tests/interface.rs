@@ -17,6 +17,11 @@ fn fanfare() {
 }
 
 #[test]
+fn fanfare_inline() {
+    check(BINARY, "fanfare-inline", usual);
+}
+
+#[test]
 fn native() {
     check(BINARY, "native", usual);
 }

@@ -17,6 +17,7 @@ use bench_server_shared::{
     Settings,
 };
 use clap::ValueEnum;
+use fanfare::hyper::tokio::{bind_with, TcpOptions};
 use fanfare::response::SseBody;
 use fanfare::Broadcaster;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -55,13 +56,21 @@ fn main() -> io::Result<()> {
     match kind {
         Kind::Fanfare => on_tokio(&settings, &App::Fanfare(broadcaster(history))),
         Kind::FanfareSmol => on_smol(&settings, &App::Fanfare(broadcaster(history))),
-        Kind::Native => on_tokio(&settings, &App::Native(Arc::new(Native::new(history)))),
+        Kind::Native => {
+            let native = Native::new(history, settings.channel());
+            on_tokio(&settings, &App::Native(Arc::new(native)))
+        }
     }
 }
 
 fn on_tokio(settings: &Settings, app: &App) -> io::Result<()> {
     run(tokio_runtime(settings.workers), async {
-        let listener = fanfare::hyper::tokio::bind(settings.address()).await?;
+        let options = match app {
+            App::Fanfare(_) => TcpOptions::new(),
+            // Nobody but us has the kernel drop clients that take nothing.
+            App::Native(_) => TcpOptions::new().user_timeout(None),
+        };
+        let listener = bind_with(settings.address(), options).await?;
         say_listening(listener.local_addr()?)?;
         match app {
             App::Fanfare(_) => {
@@ -98,8 +107,11 @@ fn on_smol(settings: &Settings, app: &App) -> io::Result<()> {
         let app = app.clone();
         let service = service_fn(move |request| answer(app.clone(), request));
         let server = async { fanfare::hyper::smol::serve(listener, service).await };
-        smol::future::or(server, fanfare::signal()).await;
-        Ok(())
+        let end = async {
+            fanfare::signal().await;
+            Ok(())
+        };
+        smol::future::or(server, end).await
     })
 }
 

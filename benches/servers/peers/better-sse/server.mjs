@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
-import { createChannel, createSession } from "better-sse";
+import { createChannel, createEventBuffer, createSession } from "better-sse";
 
 const { values: flags } = parseArgs({
   allowPositionals: true,
@@ -15,9 +15,14 @@ const { values: flags } = parseArgs({
     port: { type: "string", default: "0" },
     workers: { type: "string", default: "1" },
     history: { type: "string", default: "1000" },
+    // Channels of better-sse hold nothing.
+    channel: { type: "string" },
   },
 });
 const history = Number(flags.history);
+
+// The data is sent as it was published, as by the others, and not as a JSON string.
+const serializer = (data) => data;
 
 const epoch = Date.now() * 1000;
 let last = 0;
@@ -55,14 +60,16 @@ async function follow(request, response, names) {
   const session = await createSession(request, response, {
     keepAlive: 15_000,
     retry: null,
-    // The data is sent as it was published, as by the others, and not as a JSON string.
-    serializer: (data) => data,
+    serializer,
     headers: {
       "cache-control": "no-cache, no-transform",
       "x-accel-buffering": "no",
     },
   });
-  for (const { id, data } of missed(names, session.lastId)) session.push(data, "message", id);
+  const replay = createEventBuffer({ serializer });
+  for (const { id, data } of missed(names, session.lastId)) replay.push(data, "message", id);
+  // A buffer is sent at once, so that nothing is published between replay and live.
+  if (replay.read()) session.batch(replay);
   for (const name of names) topicOf(name).channel.register(session);
   open += 1;
   session.once("disconnected", () => (open -= 1));

@@ -45,7 +45,7 @@ fn main() -> io::Result<()> {
             )
         }
         Kind::Native => {
-            let messages: Messages = Arc::new(Native::new(settings.history));
+            let messages: Messages = Arc::new(Native::new(settings.history, settings.channel()));
             app.manage(messages).mount(
                 "/",
                 routes![native_events, native_publish, native_subscribers, versions],

@@ -32,6 +32,10 @@ pub struct Settings {
     /// Records kept per topic
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count())]
     pub history: usize,
+
+    /// Events that a channel holds for a client that is behind; as many as the history unless told
+    #[arg(long, value_name = "N", value_parser = count())]
+    pub channel: Option<usize>,
 }
 
 impl Settings {
@@ -39,6 +43,12 @@ impl Settings {
     #[must_use]
     pub fn address(&self) -> (&'static str, u16) {
         ("127.0.0.1", self.port)
+    }
+
+    /// Events that a channel holds.
+    #[must_use]
+    pub fn channel(&self) -> usize {
+        self.channel.unwrap_or(self.history)
     }
 }
 
@@ -69,35 +79,32 @@ mod tests {
             "2",
             "--history",
             "5",
+            "--channel",
+            "3",
         ];
         let flags = parse(&arguments).expect("they are well-formed");
-        let Settings {
-            port,
-            workers,
-            history,
-        } = flags.settings;
-        assert_eq!((flags.kind, port), (Kind::Native, 8000));
-        assert_eq!((workers, history), (2, 5));
+        let settings = flags.settings;
+        assert_eq!((flags.kind, settings.port), (Kind::Native, 8000));
+        assert_eq!((settings.workers, settings.history), (2, 5));
+        assert_eq!(settings.channel(), 3);
     }
 
     #[test]
     fn defaults_are_those_of_a_first_try() {
         let flags = parse(&["fanfare"]).expect("a kind is enough");
-        let Settings {
-            port,
-            workers,
-            history,
-        } = flags.settings;
-        assert_eq!((port, workers, history), (0, 1, 1_000));
+        let settings = flags.settings;
+        assert_eq!((settings.port, settings.workers), (0, 1));
+        assert_eq!((settings.history, settings.channel()), (1_000, 1_000));
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        let cases: [&[&str]; 5] = [
+        let cases: [&[&str]; 6] = [
             &[],
             &["strawman"],
             &["native", "--workers", "0"],
             &["native", "--history", "0"],
+            &["native", "--channel", "0"],
             &["native", "--port", "70000"],
         ];
         for arguments in cases {

@@ -11,10 +11,13 @@ use std::future::Future;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::str::Utf8Error;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 pub use clap::{Parser, ValueEnum};
+use fanfare::broadcaster::Builder;
 use fanfare::history::Retention;
+use fanfare::timer::{ThreadTimer, Timer, Unscheduled};
 use fanfare::{Broadcaster, Event, Topic, Topics};
 
 pub use flags::{Flags, Settings};
@@ -35,9 +38,35 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A broadcaster with every default, but for the history that the flags ask for.
 #[must_use]
 pub fn broadcaster(history: usize) -> Broadcaster {
+    builder(history).build()
+}
+
+/// The same, but for the publisher: it wakes everybody itself, however many they are, where it would
+/// leave that to the thread behind the timer.
+#[must_use]
+pub fn broadcaster_waking_inline(history: usize) -> Broadcaster {
+    builder(history).timer(InlineTimer).build()
+}
+
+fn builder(history: usize) -> Builder {
     // The scenarios count records, whatever their size; so do the native ways.
     let retention = Retention::new().records(history).bytes(usize::MAX);
-    Broadcaster::builder().history(retention).build()
+    Broadcaster::builder().history(retention)
+}
+
+/// Makes the calls that are due at once from the caller's own thread.
+#[derive(Debug)]
+struct InlineTimer;
+
+impl Timer for InlineTimer {
+    fn wake_at(&self, deadline: Instant, waker: Waker) -> Result<(), Unscheduled> {
+        if deadline <= self.now() {
+            waker.wake();
+            Ok(())
+        } else {
+            ThreadTimer.wake_at(deadline, waker)
+        }
+    }
 }
 
 /// What `topics=a,b` selects.

@@ -30,7 +30,7 @@ pub struct Message {
 #[derive(Debug)]
 pub struct Native<T> {
     hub: Mutex<Hub<T>>,
-    history: usize,
+    capacity: usize,
     open: Open,
 }
 
@@ -41,16 +41,16 @@ struct Hub<T> {
 }
 
 impl<T: Clone + Send + 'static> Native<T> {
-    /// Nothing yet. Each topic replays the latest `history` events, and its channel holds as many
-    /// for who is behind.
+    /// Nothing yet. Each topic replays the latest `history` events, and its channel holds `capacity`
+    /// of them for a client that is behind. tokio's makes room for them when it is made.
     #[must_use]
-    pub fn new(history: usize) -> Self {
+    pub fn new(history: usize, capacity: usize) -> Self {
         Self {
             hub: Mutex::new(Hub {
                 replay: Replay::new(history),
                 topics: HashMap::new(),
             }),
-            history,
+            capacity,
             open: Open::default(),
         }
     }
@@ -76,7 +76,7 @@ impl<T: Clone + Send + 'static> Native<T> {
                 let channel = hub
                     .topics
                     .entry(topic.to_owned())
-                    .or_insert_with(|| broadcast::channel(self.history).0);
+                    .or_insert_with(|| broadcast::channel(self.capacity).0);
                 BroadcastStream::new(channel.subscribe()).filter_map(|event| ready(event.ok()))
             })
             .collect();
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn replay_joins_live_in_order() {
-        let native = Native::new(8);
+        let native = Native::new(8, 8);
         let first = native.follow("a", None);
         for topic in ["a", "b", "c", "a"] {
             publish(&native, topic);
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_are_kept() {
-        let native = Native::new(2);
+        let native = Native::new(2, 2);
         for _ in 0..5 {
             publish(&native, "a");
         }
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn who_lags_behind_loses_in_silence() {
-        let native = Native::new(2);
+        let native = Native::new(2, 2);
         let slow = native.follow("a", None);
         for _ in 0..5 {
             publish(&native, "a");
@@ -241,8 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_may_hold_less_than_is_replayed() {
+        let native = Native::new(4, 2);
+        let slow = native.follow("a", None);
+        for _ in 0..5 {
+            publish(&native, "a");
+        }
+        assert_eq!(ready(slow), ["4", "5"]);
+        assert_eq!(ready(native.follow("a", Some("0-0"))), ["2", "3", "4", "5"]);
+    }
+
+    #[test]
     fn streams_are_counted_while_they_live() {
-        let native = Native::<String>::new(2);
+        let native = Native::<String>::new(2, 2);
         let streams = (native.follow("a", None), native.follow("a,b", None));
         assert_eq!(native.subscribers(), 2);
         drop(streams);

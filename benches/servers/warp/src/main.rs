@@ -12,7 +12,7 @@ use bench_server_shared::{
     Kind, Parser, KEEP_ALIVE,
 };
 use fanfare::response::HEADERS;
-use fanfare::warp::{last_event_id, LastEventId, Sse};
+use fanfare::warp::{bind_with, last_event_id, LastEventId, Sse, TcpOptions};
 use fanfare::Broadcaster;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
@@ -25,7 +25,12 @@ use warp::Filter;
 fn main() -> io::Result<()> {
     let Flags { kind, settings } = Flags::<Kind>::parse();
     run(tokio_runtime(settings.workers), async {
-        let listener = fanfare::warp::bind(settings.address()).await?;
+        let options = match kind {
+            Kind::Fanfare => TcpOptions::new(),
+            // Nobody but us has the kernel drop clients that take nothing.
+            Kind::Native => TcpOptions::new().user_timeout(None),
+        };
+        let listener = bind_with(settings.address(), options).await?;
         say_listening(listener.local_addr()?)?;
         match kind {
             Kind::Fanfare => {
@@ -33,7 +38,7 @@ fn main() -> io::Result<()> {
                 fanfare::warp::serve(listener, warp::service(routes)).await
             }
             Kind::Native => {
-                let routes = native(Arc::new(Native::new(settings.history)));
+                let routes = native(Arc::new(Native::new(settings.history, settings.channel())));
                 warp::serve(routes).incoming(listener).run().await;
                 Ok(())
             }

@@ -18,8 +18,7 @@
 //!             async { Ok::<_, Infallible>(response) }
 //!         });
 //!         let listener = server::bind("127.0.0.1:3000").await?;
-//!         server::serve(listener, service).with_graceful_shutdown(closing).await;
-//!         Ok(())
+//!         server::serve(listener, service).with_graceful_shutdown(closing).await
 //!     })
 //! }
 //! ```
@@ -30,17 +29,25 @@
 //! It is built of smol's parts: `smol::Executor` is `async_executor::Executor`, and `smol::Async` is
 //! `async_io::Async`. Who has not smol awaits it with `async_io::block_on`, say.
 //!
-//! Other settings of hyper's take an accept loop of your own, of the same parts:
+//! Other settings of hyper's, and HTTP/2, take an accept loop of your own, of the same parts. One
+//! connection's error is none of the listener's:
 //!
 //! ```no_run
 //! # use hyper::{body::Incoming, server::conn::http1, service::service_fn, Request, Response};
-//! # use fanfare_hyper::smol::{bind, Timer};
+//! # use fanfare_hyper::smol::{bind, is_of_one_connection, Timer, ACCEPT_PAUSE};
 //! # async fn answer(_: Request<Incoming>) -> Result<Response<String>, std::io::Error> { todo() }
 //! # fn todo() -> Result<Response<String>, std::io::Error> { Ok(Response::default()) }
 //! # async fn accept(executor: &smol::Executor<'static>) -> std::io::Result<()> {
 //! let listener = bind("127.0.0.1:3000").await?;
 //! loop {
-//!     let (io, _) = listener.accept().await?;
+//!     let (io, _) = match listener.accept().await {
+//!         Ok(connection) => connection,
+//!         Err(error) if is_of_one_connection(&error) => continue,
+//!         Err(_) => {
+//!             smol::Timer::after(ACCEPT_PAUSE).await;
+//!             continue;
+//!         }
+//!     };
 //!     let connection = http1::Builder::new()
 //!         .timer(Timer)
 //!         .max_buf_size(16 * 1024)
@@ -57,7 +64,7 @@ mod serve;
 mod timer;
 
 #[doc(inline)]
-pub use fanfare_server::{Peer, TcpOptions};
+pub use fanfare_server::{is_of_one_connection, Peer, TcpOptions, ACCEPT_PAUSE, MAX_BUFFER};
 pub use io::Io;
 pub use listener::{bind, bind_with, Listener};
 pub use serve::{serve, Serve};

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{pending, poll_fn, Future, IntoFuture, Pending};
+use std::io;
 use std::ops::Deref;
 use std::pin::{pin, Pin};
 use std::task::Poll;
@@ -51,7 +52,9 @@ pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
 }
 
 /// A server to be, from [`serve`]. It runs when awaited, until its shutdown is over; without
-/// [`with_graceful_shutdown`](Self::with_graceful_shutdown), for ever.
+/// [`with_graceful_shutdown`](Self::with_graceful_shutdown), for ever. It never fails: the `Result` is
+/// for those who run it in the place of another server, by
+/// [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) say.
 ///
 /// # Cancel safety
 ///
@@ -183,11 +186,14 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     F: Future<Output = ()> + Send + 'static,
 {
-    type Output = ();
-    type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+    type Output = io::Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(async move {
+            self.run().await;
+            Ok(())
+        })
     }
 }
 

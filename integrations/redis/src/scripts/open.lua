@@ -1,5 +1,5 @@
 -- What every script of fanfare-redis begins with: the log's own state, a new life of the log where
--- there is none.
+-- there is none. IS_READER is set by who sends it: whether the script stores nothing of its own.
 --
 -- KEYS  1 meta, 2 log, 3 topics, 4 state, 5 marks
 -- ARGV  1 the server's run id, 2 '1' if this server can have lost nothing that it ever answered,
@@ -30,11 +30,20 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local young = max_age > 0 and math.max(0, now - max_age) or 0
 
 local meta = redis.call('HMGET', META, 'life', 'last', 'run', 'lost', 'gone', 'forgotten',
-  'weight', 'sorted', 'unsorted')
+  'weight', 'sorted', 'unsorted', 'torn')
 local life, last, run, lost = meta[1], meta[2], meta[3], meta[4]
 local gone, forgotten, weight = meta[5], meta[6], tonumber(meta[7] or 0)
+-- Whether records were being sorted when that failed.
+local is_torn = meta[10] == '1'
 -- Up to where records have come into their topics' streams, and how many have not yet.
 local sorted, unsorted = meta[8], tonumber(meta[9] or 0)
+
+-- A full server lets a script write that has begun with what makes room. To be read, a log must be
+-- written to; but to be stored in, a full server must not.
+local function make_room()
+  if IS_READER then redis.call('HDEL', META, 'room') end
+end
+
 do
   local known = ARGV[3]
   local known_ms = split(known)
@@ -44,6 +53,7 @@ do
     life = (math.max(now, known_ms) + 1) .. '-' .. (time[2] % 1000)
     last, lost, gone, forgotten, weight = life, life, life, life, 0
     sorted, unsorted = life, 0
+    make_room()
     redis.call('HSET', META, 'life', life, 'last', life, 'run', ARGV[1], 'lost', life,
       'gone', life, 'forgotten', life, 'weight', 0, 'sorted', life)
     redis.call('UNLINK', LOG, TOPICS, STATE, MARKS)
@@ -53,6 +63,7 @@ do
       last = (math.max(now, known_ms, (split(last))) + 1) .. '-0'
       lost = last
     end
+    make_room()
     redis.call('HSET', META, 'run', ARGV[1], 'last', last, 'lost', lost)
   end
 end

@@ -88,6 +88,9 @@ local function trim(topic)
     end
     -- With a quarter of slack: who reads looks at the age itself.
     redis.call('PEXPIRE', key, math.ceil(max_age * 1.25))
+  else
+    -- There may have been a limit.
+    redis.call('PERSIST', key)
   end
   local is_full = topic.count - topic.count_gone > max_records
   if is_full and eighth > 0 then
@@ -116,6 +119,19 @@ local function trim(topic)
     if not first then break end
     redis.call('XTRIM', key, 'MINID', '=', first[1])
   end
+end
+
+-- Takes back what was added to a topic's stream, and notes what was cut from it, when that failed before
+-- the topic's state was written.
+local function mend(topic)
+  local key = topic.key
+  for _, entry in ipairs(redis.call('XRANGE', key, '(' .. topic.last, '+')) do
+    redis.call('XDEL', key, entry[1])
+  end
+  local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
+  if first then redis.call('XSETID', key, topic.last) end
+  cut(topic, first and first[2][2])
+  topic.is_anew = not first
 end
 
 -- The records of the log's next entries by topic, how many they are, and up to where.
@@ -177,6 +193,8 @@ local function sort_some()
       if type(length) == 'table' or length == 0 then
         cut(topic)
         topic.is_anew = true
+      else
+        topic.is_to_mend = is_torn
       end
     else
       -- Nothing is known of a topic that was forgotten, but that.
@@ -187,9 +205,11 @@ local function sort_some()
   end
 
   -- It begins with what makes room: a full server lets that pass, and all that a script does after it.
-  redis.call('HDEL', META, 'unsorted')
+  redis.call('HDEL', META, 'torn')
+  redis.call('HSET', META, 'torn', 1)
   local news, scores = {}, {}
   for i, topic in ipairs(topics) do
+    if topic.is_to_mend then mend(topic) end
     add(topic)
     trim(topic)
     if topic.evicted ~= topic.was_evicted then gone = later(gone, topic.evicted) end
@@ -206,7 +226,8 @@ local function sort_some()
   if #scores > 0 then redis.call('ZADD', TOPICS, unpack(scores)) end
   redis.call('HSET', STATE, unpack(news))
   sorted, unsorted = place, math.max(0, unsorted - count)
-  redis.call('HSET', META, 'sorted', sorted, 'unsorted', unsorted, 'gone', gone, 'lost', lost)
+  is_torn = false
+  redis.call('HSET', META, 'sorted', sorted, 'unsorted', unsorted, 'gone', gone, 'lost', lost, 'torn', 0)
 end
 
 local function sort()

@@ -3,8 +3,10 @@
 // Each test uses some of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod way;
+
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -96,13 +98,22 @@ impl Server {
         }
     }
 
+    /// Runs it as before, and with more options.
+    pub fn run_with(&mut self, options: &[&str]) {
+        let options = options.iter().copied().map(str::to_owned);
+        self.arguments.extend(options);
+        self.run();
+    }
+
     /// Runs it, on the same port and data as before.
     pub fn run(&mut self) {
         let until = Instant::now() + DEADLINE;
         loop {
+            // Of an earlier life.
+            let _ = std::fs::remove_file(self.log());
             let mut child = self.command().spawn().expect("redis-server is in PATH");
             loop {
-                if self.answers() {
+                if self.is_there() && self.answers() {
                     self.child = Some(child);
                     return;
                 }
@@ -129,6 +140,16 @@ impl Server {
             .stdout(Stdio::null())
             .stdin(Stdio::null());
         command
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Whether this very process takes connections: on its port somebody else may answer.
+    fn is_there(&self) -> bool {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        log.contains("Ready to accept connections")
     }
 
     /// Whether it answers at all, be it that it wants a password or TLS.
