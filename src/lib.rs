@@ -145,3 +145,11 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../integrations/tickets/README.md")]
 mod readme_of_tickets {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../integrations/redb/README.md")]
+mod readme_of_redb {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../integrations/redis/README.md")]
+mod readme_of_redis {}

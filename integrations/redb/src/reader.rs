@@ -7,18 +7,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fanfare_core::history::{HistoryError, Page, MAX_PAGE_BYTES};
-use fanfare_core::{EventId, Gap, GapReason, LastEventId, Record, Topics};
+use fanfare_core::{EventId, Gap, GapReason, LastEventId, Record, Topic, Topics};
 use futures_channel::oneshot;
-use redb::{Range, ReadTransaction, ReadableTable};
+use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use crate::committer::Pending;
 use crate::foreign;
 use crate::queue::{Queue, Size, Taken};
 use crate::store::{
-    begin_read, decode, open_read, record, Meta, Problem, Store, Window, INDEX, META, ORDER, TOPICS,
+    begin_read, decode, open_read, record, Meta, Problem, Store, Window, WindowRow, INDEX, META,
+    ORDER, TOPICS,
 };
 
-/// How many records a wide selection looks at before others have their turn.
+/// The most topics of a pattern whose records are looked up by topic. Of more, all records are looked
+/// at, ...
+const MERGE: usize = 64;
+
+/// ... so many before others have their turn, or as many as there are topics.
 const SCAN: usize = 4_096;
 
 const ONE: Size = Size {
@@ -199,7 +204,7 @@ impl Log<'_> {
     fn stretch(&self, after: EventId, limit: usize) -> Result<Stretch, Problem> {
         let selection = Selection {
             gone: self.meta.gone(),
-            numbers: None,
+            records: Records::Among(SCAN),
         };
         let begin = self.judge(&after.into(), selection.gone);
         let start = begin.place.max(begin.told);
@@ -252,36 +257,56 @@ impl Log<'_> {
         if *topics == Topics::all() {
             return Ok(Selection {
                 gone: self.meta.gone(),
-                numbers: None,
+                records: Records::Among(SCAN),
             });
         }
         let known = open_read(&self.transaction, TOPICS)?;
-        let mut evicted = 0;
-        if let Some(listed) = topics.listed() {
-            let mut numbers = Vec::new();
-            for topic in listed {
-                if let Some(row) = known.get(topic.as_str())? {
-                    let window = Window::from_row(row.value());
-                    evicted = evicted.max(window.evicted);
+        match topics.listed() {
+            Some(listed) => self.select_listed(&known, listed),
+            None => self.select_matching(&known, topics),
+        }
+    }
+
+    fn select_listed(&self, known: &KnownTopics, listed: &[Topic]) -> Result<Selection, Problem> {
+        let (mut evicted, mut numbers) = (0, Vec::new());
+        for topic in listed {
+            if let Some(row) = known.get(topic.as_str())? {
+                let window = Window::from_row(row.value());
+                evicted = evicted.max(window.evicted);
+                numbers.push(window.number);
+            }
+        }
+        let all_known = numbers.len() == listed.len();
+        Ok(Selection {
+            gone: self.meta.gone_of(evicted, all_known),
+            records: Records::Of(numbers),
+        })
+    }
+
+    fn select_matching(&self, known: &KnownTopics, topics: &Topics) -> Result<Selection, Problem> {
+        let (mut evicted, mut numbers, mut matching, mut count) = (0, Vec::new(), 0, 0);
+        for row in known.iter()? {
+            let (name, row) = row?;
+            count += 1;
+            let topic = Topic::new(name.value()).map_err(Problem::damaged)?;
+            if topics.matches(&topic) {
+                let window = Window::from_row(row.value());
+                evicted = evicted.max(window.evicted);
+                matching += 1;
+                if matching <= MERGE {
                     numbers.push(window.number);
                 }
             }
-            let all_known = numbers.len() == listed.len();
-            return Ok(Selection {
-                gone: self.meta.gone_of(evicted, all_known),
-                numbers: Some(numbers),
-            });
         }
-        for row in known.iter()? {
-            let (name, row) = row?;
-            let topic = fanfare_core::Topic::new(name.value()).map_err(Problem::damaged)?;
-            if topics.matches(&topic) {
-                evicted = evicted.max(Window::from_row(row.value()).evicted);
-            }
-        }
+        let records = if matching <= MERGE {
+            Records::Of(numbers)
+        } else {
+            // To have looked at all topics is to pay for something.
+            Records::Among(SCAN.max(count))
+        };
         Ok(Selection {
             gone: self.meta.gone_of(evicted, false),
-            numbers: None,
+            records,
         })
     }
 
@@ -293,30 +318,46 @@ impl Log<'_> {
         place: u64,
         limit: usize,
     ) -> Result<(Vec<Record>, u64), Problem> {
-        let mut page = Pages {
+        let page = Pages {
             records: Vec::new(),
             size: 0,
             limit,
             place,
         };
-        let order = open_read(&self.transaction, ORDER)?;
-        if let Some(numbers) = &selection.numbers {
-            let index = open_read(&self.transaction, INDEX)?;
-            for next in Merge::new(&index, numbers, place)? {
-                let next = next?;
-                if page.is_full() {
-                    return Ok(page.end());
-                }
-                let value = order.get(next)?;
-                let value = value.ok_or_else(|| Problem::damaged("a topic's record is missing"))?;
-                page.push(record(self.store.id(next), value.value())?);
-            }
-            return Ok((page.records, self.meta.last.max(place)));
+        match &selection.records {
+            Records::Of(numbers) => self.merge(numbers, page),
+            Records::Among(count) => self.pick(topics, *count, page),
         }
-        let range = (Bound::Excluded(place), Bound::Unbounded);
+    }
+
+    /// The records of some topics, which are looked up.
+    fn merge(&self, numbers: &[u32], mut page: Pages) -> Result<(Vec<Record>, u64), Problem> {
+        let order = open_read(&self.transaction, ORDER)?;
+        let index = open_read(&self.transaction, INDEX)?;
+        for next in Merge::new(&index, numbers, page.place)? {
+            let next = next?;
+            if page.is_full() {
+                return Ok(page.end());
+            }
+            let value = order.get(next)?;
+            let value = value.ok_or_else(|| Problem::damaged("a topic's record is missing"))?;
+            page.push(record(self.store.id(next), value.value())?);
+        }
+        Ok(page.end_of(&self.meta))
+    }
+
+    /// Those of the next so many records that are wanted.
+    fn pick(
+        &self,
+        topics: &Topics,
+        count: usize,
+        mut page: Pages,
+    ) -> Result<(Vec<Record>, u64), Problem> {
+        let order = open_read(&self.transaction, ORDER)?;
+        let range = (Bound::Excluded(page.place), Bound::Unbounded);
         for (looked_at, entry) in order.range::<u64>(range)?.enumerate() {
             let (next, value) = entry?;
-            if page.is_full() || looked_at >= SCAN {
+            if page.is_full() || looked_at >= count {
                 return Ok(page.end());
             }
             let (_, topic, block) = decode(value.value())?;
@@ -326,16 +367,25 @@ impl Log<'_> {
             }
             page.place = next.value();
         }
-        Ok((page.records, self.meta.last.max(place)))
+        Ok(page.end_of(&self.meta))
     }
 }
+
+type KnownTopics = ReadOnlyTable<&'static str, WindowRow>;
 
 /// What a selection of topics stands for.
 struct Selection {
     /// The newest place up to which something of it may be missing.
     gone: u64,
-    /// The topics' numbers, if each is named.
-    numbers: Option<Vec<u32>>,
+    records: Records,
+}
+
+/// How its records are found.
+enum Records {
+    /// Looked up by the numbers of its topics, which are few.
+    Of(Vec<u32>),
+    /// Among all others, of which so many are looked at.
+    Among(usize),
 }
 
 /// A page that is being filled.
@@ -360,6 +410,11 @@ impl Pages {
 
     fn end(self) -> (Vec<Record>, u64) {
         (self.records, self.place)
+    }
+
+    /// The end of the log.
+    fn end_of(self, meta: &Meta) -> (Vec<Record>, u64) {
+        (self.records, meta.last.max(self.place))
     }
 }
 

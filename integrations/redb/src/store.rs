@@ -36,7 +36,7 @@ const VERSION: u64 = 1;
 const RESERVE: u64 = 1 << 16;
 
 type MetaRow = [u64; 11];
-type WindowRow = (u32, u64, u64, u64);
+pub(crate) type WindowRow = (u32, u64, u64, u64);
 
 /// What is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

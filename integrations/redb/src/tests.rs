@@ -433,6 +433,19 @@ fn what_is_old_goes_though_the_clock_was_ahead() {
     in_the_end("its end", || all(&history).is_empty().then_some(()));
 }
 
+#[test]
+fn the_rare_records_of_a_pattern_come_in_one_page() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let mut rare = append_together(&history, "rare.a", 1);
+    append_together(&history, "loud", 10_000);
+    rare.extend(append_together(&history, "rare.b", 1));
+    let last = append_together(&history, "loud", 1)[0];
+    let page = page(&history, "rare.*", &LastEventId::none()).expect("read");
+    let found: Vec<_> = page.records.iter().map(Record::id).collect();
+    assert_eq!((found, page.last), (rare, last));
+}
+
 /// A waker that does what a test wishes, once.
 struct Once(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
