@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use fanfare_core::history::{Append, History, HistoryError, Retention, TailItem};
@@ -135,13 +135,11 @@ impl redb::StorageBackend for Disk {
 
 /// Tries again and again until there is something, for as long as even a busy machine takes.
 #[track_caller]
-fn in_time<T>(what: &str, mut attempt: impl FnMut(u32) -> Option<T>) -> T {
+fn in_time<T>(what: &str, attempt: impl FnMut(u32) -> Option<T>) -> T {
     let until = Instant::now() + Duration::from_secs(60);
-    let tries = (0..).take_while(|_| Instant::now() < until);
-    let mut tries = tries.filter_map(|n| attempt(n));
-    tries
-        .next()
-        .unwrap_or_else(|| panic!("waited in vain for {what}"))
+    let mut tries = (0..).take_while(|_| Instant::now() < until);
+    let found = tries.find_map(attempt);
+    found.unwrap_or_else(|| panic!("waited in vain for {what}"))
 }
 
 /// The same numbers in every run.
@@ -200,7 +198,7 @@ fn the_power_may_fail_at_any_time() {
             // The power fails when so many were answered, in the middle of what comes next.
             loop {
                 // Looked at first: who has ended has answered all that it will.
-                let is_over = publishers.iter().all(|publisher| publisher.is_finished());
+                let is_over = publishers.iter().all(ScopedJoinHandle::is_finished);
                 let before = answered.lock().expect("not poisoned").clone();
                 if before.len() >= enough {
                     return (disk.after_power_failure(&mut random), before);
