@@ -157,7 +157,8 @@ impl Fuzz {
         })?;
         // `Done 12345 runs in 60 second(s)`
         let done = said.lines().rev().find(|line| line.starts_with("Done "));
-        let done = done.ok_or_else(|| Failure::new(format!("{target} does not say what it did")))?;
+        let done =
+            done.ok_or_else(|| Failure::new(format!("{target} does not say what it did")))?;
         println!("{target}: {done}");
         Ok(())
     }

@@ -186,7 +186,7 @@ fn a_drain_loses_nothing(framework: &str, kept: &Kept) {
     let (members, published, stall, began) = thread::scope(|scope| {
         let _over = EndOnDrop::new(&crowd.is_over);
         let all_is_published = EndOnDrop::new(&is_published);
-        let publisher = scope.spawn(|| publish(&addrs, pause, &is_draining, &is_published));
+        let publisher = scope.spawn(|| publish(&addrs, pause, is_draining, &is_published));
         let share = streams.div_ceil(THREADS);
         let readers: Vec<_> = std::iter::from_fn(|| {
             let rest = clients.split_off(clients.len().saturating_sub(share));

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use fanfare_contract::{
@@ -353,7 +353,7 @@ fn publish_while_instances_die(cluster: &Cluster, events: u32) -> Vec<Published>
             .collect();
         let wait_until = |count: u32| {
             wait_for("publishers", || {
-                let is_over = publishers.iter().all(|publisher| publisher.is_finished());
+                let is_over = publishers.iter().all(ScopedJoinHandle::is_finished);
                 (published() >= count || is_over).then_some(())
             });
         };

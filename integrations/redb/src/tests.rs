@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use fanfare_core::history::{
@@ -106,7 +106,7 @@ fn the_power_may_fail_at_any_time() {
             // The power fails when so many were answered, in the middle of what comes next.
             loop {
                 // Looked at first: who has ended has answered all that it will.
-                let is_over = publishers.iter().all(|publisher| publisher.is_finished());
+                let is_over = publishers.iter().all(ScopedJoinHandle::is_finished);
                 let before = answered.lock().expect("not poisoned").clone();
                 if before.len() >= enough {
                     return (disk.after_power_failure(&mut random), before);
