@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fanfare_core::history::{
     Append, BoxFuture, BoxStream, History, HistoryError, Page, Retention, TailItem,
 };
-use fanfare_core::{Event, EventId, LastEventId, Record, Topics};
+use fanfare_core::{Event, EventId, LastEventId, Record, Topic, Topics};
 use futures_lite::future::{block_on, poll_once};
 use futures_lite::StreamExt;
 use redb::ReadableTable;
@@ -444,6 +444,32 @@ fn the_rare_records_of_a_pattern_come_in_one_page() {
     let page = page(&history, "rare.*", &LastEventId::none()).expect("read");
     let found: Vec<_> = page.records.iter().map(Record::id).collect();
     assert_eq!((found, page.last), (rare, last));
+}
+
+/// Of which there are too many to look their records up by topic.
+#[test]
+fn the_records_of_a_pattern_that_many_topics_match_are_found_among_all() {
+    let disk = Disk::default();
+    let history = disk.open(Durability::EveryPublish).expect("opens");
+    let mut expect = Vec::new();
+    for round in 0..3 {
+        for topic in 0..100 {
+            let topic = Topic::new(format!("many.{topic}")).expect("a topic");
+            let append = Append::new(topic, &Event::data(round.to_string()));
+            expect.push(block_on(history.append(append)).expect("stored"));
+        }
+        append_together(&history, "loud", 3_000);
+    }
+    let (mut found, mut last) = (Vec::new(), LastEventId::none());
+    loop {
+        let page = page(&history, "many.*", &last).expect("read");
+        if last.id() == Some(page.last) {
+            break;
+        }
+        found.extend(page.records.iter().map(Record::id));
+        last = page.last.into();
+    }
+    assert_eq!(found, expect);
 }
 
 /// A waker that does what a test wishes, once.
