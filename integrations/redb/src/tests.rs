@@ -106,7 +106,7 @@ fn the_power_may_fail_at_any_time() {
             // The power fails when so many were answered, in the middle of what comes next.
             loop {
                 // Looked at first: who has ended has answered all that it will.
-                let is_over = publishers.iter().all(|publisher| publisher.is_finished());
+                let is_over = publishers.iter().all(thread::ScopedJoinHandle::is_finished);
                 let before = answered.lock().expect("not poisoned").clone();
                 if before.len() >= enough {
                     return (disk.after_power_failure(&mut random), before);
