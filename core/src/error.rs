@@ -176,7 +176,7 @@ pub enum RefusedReason {
 pub enum WhenRefused {
     /// With a status that says so, and `Retry-After`: 503, or 429 when it is the key's own limit.
     ///
-    /// Programs understand it. A browser's `EventSource` gives up for ever.
+    /// Programs understand it. A browser's `EventSource` gives up forever.
     #[default]
     Status,
     /// With 200, a `retry` and a clean end: a browser's `EventSource` comes back by itself.

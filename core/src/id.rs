@@ -82,7 +82,7 @@ impl std::error::Error for InvalidEventId {}
 ///
 /// It holds whatever text the client sent. Nothing in it is an error: what cannot be used as a
 /// place in the log is answered in the stream, by a gap event, because a browser's `EventSource`
-/// gives up for ever on any status but 200.
+/// gives up forever on any status but 200.
 ///
 /// The standard's section: [HTML 9.2.4, the `Last-Event-ID` header](
 /// https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header).

@@ -68,7 +68,7 @@
 //!
 //! # Pitfalls of server-sent events
 //!
-//! - A browser's `EventSource` gives up for ever on any status but 200; see [`WhenRefused`].
+//! - A browser's `EventSource` gives up forever on any status but 200; see [`WhenRefused`].
 //! - It only shows events whose name has a listener; one without a name is a `message`.
 //! - Over HTTP/1.1 a browser opens six connections per host, over all tabs. Many topics fit into
 //!   one stream.

@@ -191,7 +191,7 @@ fn a_key_opens_streams_no_faster_than_it_may() {
     assert_eq!(admitted, 3, "a long pause saves up no more than a burst");
 }
 
-/// Strangers name the keys: what is remembered of them must not grow for ever.
+/// Strangers name the keys: what is remembered of them must not grow forever.
 #[test]
 fn a_crowd_of_keys_is_forgotten_when_it_has_no_effect_any_more() {
     let timer = ManualTimer::new();

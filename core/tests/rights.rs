@@ -451,7 +451,7 @@ fn asking_for_very_many_lets_others_have_their_turn() {
     assert!(turns > 3, "{turns} turns");
 }
 
-/// Rights that are not asked for again are rights for ever.
+/// Rights that are not asked for again are rights forever.
 #[test]
 fn a_timer_that_refuses_once_does_not_end_the_asking() {
     #[derive(Debug)]

@@ -98,7 +98,7 @@ pub(crate) fn watch(mut command: Command, mut look: impl FnMut(&str)) -> Result<
         .spawn()
         .map_err(|error| not_started(&command, &error))?;
     let name = shown(&command);
-    // It holds the pipe's writing end; the reader below would wait for it for ever.
+    // It holds the pipe's writing end; the reader below would wait for it forever.
     drop(command);
 
     let mut reader = BufReader::new(reader);

@@ -292,7 +292,7 @@ impl Backend {
         let waker = Waker::from(Arc::clone(read));
         let mut cx = Context::from_waker(&waker);
         let began = *reading.began.get_or_insert_with(|| self.timer.now());
-        // A backend does not panic; if one does, nobody is to wait for it for ever.
+        // A backend does not panic; if one does, nobody is to wait for it forever.
         let polled = catch_unwind(AssertUnwindSafe(|| reading.page.as_mut().poll(&mut cx)));
         if !matches!(polled, Ok(Poll::Pending)) {
             let took = self.timer.now().saturating_duration_since(began);

@@ -150,7 +150,7 @@ impl Builder {
     }
 
     /// How long any stream may last: a tenth less at most, another for each, so that those who came
-    /// together do not come back together. By default for ever.
+    /// together do not come back together. By default forever.
     ///
     /// Load balancers and proxies cut connections after a time that is fixed, an hour, say, wherever
     /// the stream is. One that ends before, between two events, costs its client a reconnect and

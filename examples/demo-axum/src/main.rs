@@ -47,7 +47,7 @@ async fn main() -> std::io::Result<()> {
             use axum::serve::ListenerExt as _;
             if flags.header_timeout().is_some() || flags.limits_connections() {
                 Flags::refuse(
-                    "axum's own server, which --tls takes, waits for heads for ever, and accepts any \
+                    "axum's own server, which --tls takes, waits for heads forever, and accepts any \
                      number of connections",
                 );
             }

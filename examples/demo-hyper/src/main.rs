@@ -36,7 +36,7 @@ fn main() -> std::io::Result<()> {
         if flags.header_timeout().is_some() || flags.limits_connections() {
             Flags::refuse(
                 "the demo's own server for --tls accepts any number of connections, and over HTTP/2 it \
-                 waits for heads for ever",
+                 waits for heads forever",
             );
         }
         #[cfg(feature = "tls")]

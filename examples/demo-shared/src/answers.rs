@@ -89,7 +89,7 @@ impl Demo {
     }
 
     /// Reads a body, which must be there in time: else half of one would keep its connection, and what has
-    /// come of it, for ever.
+    /// come of it, forever.
     ///
     /// # Errors
     ///

@@ -239,7 +239,7 @@ impl Flags {
         (self.connect_rate > 0).then(|| per_minute(self.connect_rate))
     }
 
-    /// How long any stream may last; `None` is for ever.
+    /// How long any stream may last; `None` is forever.
     pub fn max_lifetime(&self) -> Option<Duration> {
         (!self.max_lifetime.is_zero()).then_some(self.max_lifetime)
     }

@@ -144,7 +144,7 @@ impl Sampler {
     }
 
     fn network(&mut self) -> Network {
-        // Interfaces that are gone are forgotten, so that their last bytes do not count for ever.
+        // Interfaces that are gone are forgotten, so that their last bytes do not count forever.
         self.networks.refresh(true);
         let elapsed = self.networks_at.elapsed().as_secs_f64();
         self.networks_at = Instant::now();

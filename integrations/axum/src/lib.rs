@@ -28,7 +28,7 @@
 //!   [`Broadcaster::drain_when`](fanfare_core::Broadcaster::drain_when), which spreads the ends. A
 //!   client that has stopped reading never takes its end;
 //!   [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) bounds the wait for it.
-//! - **Bounds for strangers.** `axum::serve` waits for the rest of a request's head for ever, and
+//! - **Bounds for strangers.** `axum::serve` waits for the rest of a request's head forever, and
 //!   accepts as many connections as there are files. Use [`serve`] in its place, with
 //!   [`max_connections`](Serve::max_connections), or put a proxy in front.
 //!

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Sets a flag when it is dropped.
 ///
 /// For threads of a scope that work until the flag is set: a scope waits for its threads, so a check that
-/// fails before the flag is set would be waited with for ever. This is dropped then, too.
+/// fails before the flag is set would be waited with forever. This is dropped then, too.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};

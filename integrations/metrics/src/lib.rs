@@ -72,7 +72,7 @@
 //!   that the first occurrence is a change.
 //! - Those of the backend are exported only if there is one.
 //! - **No topic and no key is a label.** Strangers may name them, and each label is a time series
-//!   that is kept for ever. [`Stats::topics`] has what is held of each.
+//!   that is kept forever. [`Stats::topics`] has what is held of each.
 //! - `fanfare_lag` and `fanfare_backend_latency_seconds` are rounded up to a power of four, which are
 //!   [`LAG_BUCKETS`] and [`LATENCY_BUCKETS`]. Give these to your exporter, as above: that of Prometheus
 //!   otherwise shows quantiles, which nobody can add up over processes.

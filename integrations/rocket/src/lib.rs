@@ -34,7 +34,7 @@
 //!   quarter of an hour later. With [`fairing`] it is found within two keep-alives, on Linux;
 //!   [`fairing_with`] says how, and what to do elsewhere.
 //! - **Bounds for strangers.** Rocket has none: it waits for the rest of a request's head, and for the
-//!   next request, for ever, and accepts as many connections as there are files. Rocket 0.5 opens its
+//!   next request, forever, and accepts as many connections as there are files. Rocket 0.5 opens its
 //!   socket itself, so nothing can be put in between.
 //!   Facing strangers, put a proxy in front. At shutdown such a client holds up the end for the
 //!   grace period and `shutdown.mercy` (3 seconds) together.

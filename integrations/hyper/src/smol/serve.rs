@@ -52,7 +52,7 @@ pub fn serve<S>(listener: Listener, service: S) -> Serve<S> {
 }
 
 /// A server to be, from [`serve`]. It runs when awaited, until its shutdown is over; without
-/// [`with_graceful_shutdown`](Self::with_graceful_shutdown), for ever. It never fails: the `Result` is
+/// [`with_graceful_shutdown`](Self::with_graceful_shutdown), forever. It never fails: the `Result` is
 /// for those who run it in the place of another server, by
 /// [`Broadcaster::serve`](fanfare_core::Broadcaster::serve) say.
 ///
@@ -72,7 +72,7 @@ pub struct Serve<S, F = Pending<()>> {
     executor: Option<Spawner>,
 }
 
-/// An executor that is shared or lives for ever.
+/// An executor that is shared or lives forever.
 type Spawner = Box<dyn Deref<Target = Executor<'static>> + Send + Sync>;
 
 impl<S, F> Serve<S, F> {

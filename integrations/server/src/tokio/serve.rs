@@ -42,7 +42,7 @@ pub fn serve<M>(listener: TcpListener, make_service: M) -> Serve<M> {
 }
 
 /// A server to be, from [`serve`]. It runs when awaited, in a tokio runtime with I/O and time; without
-/// [`with_graceful_shutdown`](Self::with_graceful_shutdown), for ever. It never fails: the `Result` is
+/// [`with_graceful_shutdown`](Self::with_graceful_shutdown), forever. It never fails: the `Result` is
 /// for those who run it in the place of another server.
 ///
 /// # Cancel safety
