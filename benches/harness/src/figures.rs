@@ -133,7 +133,7 @@ pub enum Figure {
     /// [`CpuPerDelivery`](Self::CpuPerDelivery) as a multiple of the floor's in the same round; where
     /// servers take turns within a round, the median of its turns.
     RatioToFloor,
-    /// The [scenario's main figure](Scenario::main_figure) as a multiple of that of the framework's
+    /// The scenario's main figure as a multiple of that of the framework's
     /// native way in the same round; where the two take turns within a round, the median of its turns.
     RatioToNative,
     /// Deliveries per second of the server's processor time. More is better.

@@ -118,8 +118,8 @@ impl Builder {
     }
 
     /// The most streams at once. By default there is no limit, since only you know how many
-    /// files your process may open; give it one below that. Who comes past it is refused; nobody is
-    /// ended to make room, since who is ended comes back.
+    /// files your process may open; give it one below that. A client over it is refused; no stream is
+    /// ended to make room, since its client would come back.
     pub fn max_subscribers(mut self, limit: usize) -> Self {
         self.max_subscribers = limit;
         self
