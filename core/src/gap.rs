@@ -18,8 +18,8 @@ use crate::EventName;
 /// ```
 ///
 /// Whoever may choose the names of events can publish one that is called `gap`, too. That one has an id
-/// of its own; a gap repeats, as a browser shows it (`event.lastEventId`), the id of the event before it.
-/// If that is not enough, do not let strangers choose names, or not this one.
+/// of its own, which a gap has not: a page cannot tell, since `event.lastEventId` is also that of events
+/// with names that it does not listen for. So do not let strangers choose this name.
 ///
 /// What the history still holds between the two follows the gap event; so does everything
 /// after. A page that keeps a state built from events fetches it anew when it sees one.

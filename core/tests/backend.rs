@@ -527,7 +527,10 @@ fn closing_delivers_what_was_published_first() {
 fn draining_delivers_what_was_published_first() {
     for _ in 0..20 {
         let remote = Remote::new(1_000);
-        let hub = hub_before(&remote, 100);
+        let timer = ManualTimer::new();
+        let builder = Broadcaster::builder().keep_alive(KeepAlive::off());
+        let hub = builder.timer(timer.clone()).backend(remote.clone()).build();
+        wait_until_ready(&hub);
         let mut client = Client::open(hub.subscribe("a"));
         // Nothing that comes wakes this one.
         let mut other = Client::open(hub.subscribe("b"));
@@ -540,6 +543,7 @@ fn draining_delivers_what_was_published_first() {
         assert_eq!(ids(&read(&mut client, 1)), [id]);
         for mut client in [client, other] {
             wait_for("the end", || {
+                timer.advance(Duration::from_millis(20));
                 let _ = client.poll();
                 client.has_ended().then_some(())
             });

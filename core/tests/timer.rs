@@ -94,9 +94,16 @@ fn a_call_that_is_asked_for_while_the_clock_moves_is_made() {
     });
 }
 
-/// Waits awake, so that both threads go on at the same moment.
+/// Waits awake, so that both threads go on at the same moment; where there is one processor for both,
+/// not for long.
 fn wait_until(counter: &AtomicUsize, round: usize) {
-    while counter.load(Ordering::SeqCst) < round {
+    for spins in 1_u32.. {
+        if counter.load(Ordering::SeqCst) >= round {
+            return;
+        }
+        if spins % 1_000 == 0 {
+            thread::yield_now();
+        }
         hint::spin_loop();
     }
 }

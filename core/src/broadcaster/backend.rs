@@ -22,7 +22,7 @@ use crate::history::{
 use crate::id::{EventId, LastEventId};
 use crate::record::Record;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
-use crate::timer::Timer;
+use crate::timer::{Alarm, Timer};
 use crate::topic::Topics;
 use crate::trace;
 use crate::wait::{Marked, Sleeper, Waiters};
@@ -39,6 +39,26 @@ const KEPT_BYTES: usize = 16 << 20;
 
 /// How long a page is an answer for who asks the broadcaster for one: see [`Backend::read_anew`].
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long a publisher waits at most for the tail to say where the log stands.
+const BEGINNING: Duration = Duration::from_secs(5);
+
+/// A publisher that waits for the tail to begin.
+pub(super) struct Wait {
+    sleeper: Sleeper,
+    until: Instant,
+    alarm: Alarm,
+}
+
+impl Wait {
+    fn until(until: Instant) -> Self {
+        Self {
+            sleeper: Sleeper::default(),
+            until,
+            alarm: Alarm::default(),
+        }
+    }
+}
 
 /// The history behind the window.
 pub(crate) struct Backend {
@@ -447,22 +467,37 @@ impl Backend {
     }
 
     /// Waits until it is known where the log stands, so that what is published comes by the tail to
-    /// everyone who is here. `Err`: the tail cannot say.
+    /// everyone who is here. `Err`: the tail cannot say, or has not for a while.
     pub(super) fn poll_begun(
         &self,
         memory: &Memory,
-        sleeper: &mut Sleeper,
+        wait: &mut Option<Box<Wait>>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), HistoryError>> {
+        let unavailable = || {
+            let why = "nothing was heard of its tail yet";
+            Poll::Ready(Err(HistoryError::Unavailable(why.into())))
+        };
         for _ in 0..2 {
+            // Looked at first: a tail that has begun was heard of after that.
+            let is_heard_of = self.is_heard_of.load(Ordering::SeqCst);
             if memory.has_begun() || self.is_closing() {
                 return Poll::Ready(Ok(()));
             }
-            if self.is_heard_of.load(Ordering::SeqCst) {
-                let why = "nothing was heard of its tail yet";
-                return Poll::Ready(Err(HistoryError::Unavailable(why.into())));
+            if is_heard_of {
+                return unavailable();
             }
-            if self.beginning.mark(sleeper, cx.waker()) == Marked::Already {
+            let now = self.timer.now();
+            let wait = wait.get_or_insert_with(|| Box::new(Wait::until(now + BEGINNING)));
+            if now >= wait.until
+                || wait
+                    .alarm
+                    .set(&*self.timer, wait.until, cx.waker())
+                    .is_err()
+            {
+                return unavailable();
+            }
+            if self.beginning.mark(&mut wait.sleeper, cx.waker()) == Marked::Already {
                 break;
             }
         }
@@ -470,8 +505,8 @@ impl Backend {
     }
 
     /// Forgets a publisher that has waited.
-    pub(super) fn leave_beginning(&self, sleeper: &mut Sleeper) {
-        self.beginning.leave(sleeper);
+    pub(super) fn leave_beginning(&self, wait: &mut Wait) {
+        self.beginning.leave(&mut wait.sleeper);
     }
 
     /// The newest id that is known here: what the window has, or what a publisher of ours was given

@@ -208,8 +208,14 @@ impl DrainState {
         let now = hub.memory.timer().now();
         let elapsed = now.saturating_duration_since(began);
         let is_awaited = elapsed < LAST_EVENTS && hub.is_on_its_way(awaited);
-        if is_awaited && Self::tick_at(hub, now + TICK) {
-            return;
+        if is_awaited {
+            if let Some(plan) = &mut *state.plan.lock() {
+                // What is to come is spread over what is left.
+                plan.reckoned = elapsed;
+            }
+            if Self::tick_at(hub, now + TICK) {
+                return;
+            }
         }
         let mut held = state.plan.lock();
         let Some(plan) = &mut *held else { return };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use super::backend::{Backend, Read};
+use super::backend::{Backend, Read, Wait};
 use super::hub::Hub;
 use super::Broadcaster;
 use crate::error::PublishError;
@@ -29,8 +29,8 @@ pub struct Publish {
     hub: Broadcaster,
     key: Option<Box<str>>,
     state: Publishing,
-    /// Waits for the backend's beginning.
-    sleeper: Sleeper,
+    /// While the backend has not begun.
+    wait: Option<Box<Wait>>,
 }
 
 enum Publishing {
@@ -55,7 +55,7 @@ impl Publish {
             hub,
             key: None,
             state: Publishing::Next(topic, event),
-            sleeper: Sleeper::default(),
+            wait: None,
         }
     }
 
@@ -111,8 +111,7 @@ impl Future for Publish {
                 }
                 (Publishing::Next(topic, event), Some(backend)) => {
                     let memory = &this.hub.hub().memory;
-                    let Poll::Ready(begun) = backend.poll_begun(memory, &mut this.sleeper, cx)
-                    else {
+                    let Poll::Ready(begun) = backend.poll_begun(memory, &mut this.wait, cx) else {
                         this.state = Publishing::Next(topic, event);
                         return Poll::Pending;
                     };
@@ -146,8 +145,8 @@ impl Future for Publish {
 
 impl Drop for Publish {
     fn drop(&mut self) {
-        if let Some(backend) = &self.hub.hub().backend {
-            backend.leave_beginning(&mut self.sleeper);
+        if let (Some(wait), Some(backend)) = (&mut self.wait, &self.hub.hub().backend) {
+            backend.leave_beginning(wait);
         }
     }
 }

@@ -61,7 +61,7 @@ fn main() -> std::io::Result<()> {
 
 async fn answer(demo: Demo, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     // First of all: what logs the address further on has no ticket in it.
-    let ticket = take_ticket(&mut request);
+    let ticket = take_from_uri(request.uri_mut());
     demo_shared::log_request(request.method(), request.uri());
     let authorization = request.headers().get(header::AUTHORIZATION);
     let credentials = Credentials::new(authorization.map(HeaderValue::as_bytes), ticket);
@@ -69,10 +69,6 @@ async fn answer(demo: Demo, mut request: Request<Incoming>) -> Result<Response<B
     let mut response = answered.unwrap_or_else(json);
     set(&mut response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     Ok(response)
-}
-
-fn take_ticket<B>(request: &mut Request<B>) -> Presented {
-    take_from_uri(request.uri_mut())
 }
 
 async fn route(

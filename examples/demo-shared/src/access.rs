@@ -50,15 +50,18 @@ impl std::fmt::Debug for Token {
 
 #[cfg(feature = "redis")]
 impl Token {
-    /// The key that every process with this token signs tickets with.
+    /// The key that every process with this token and this stream signs tickets with.
     ///
     /// With a ticket at hand, somebody can try whether a token is the one. So this is for tokens that
     /// nobody can guess.
-    fn signing_key(&self) -> io::Result<SigningKey> {
+    fn signing_key(&self, stream: &str) -> io::Result<SigningKey> {
         use hmac::{Hmac, Mac};
 
         let mac = Hmac::<sha2::Sha256>::new_from_slice(&self.0).map_err(io::Error::other)?;
-        let key = mac.chain_update(b"the demo's tickets").finalize();
+        let mac = mac
+            .chain_update(b"the demo's tickets, ")
+            .chain_update(stream);
+        let key = mac.finalize();
         SigningKey::new(key.into_bytes()).map_err(io::Error::other)
     }
 }
@@ -145,14 +148,15 @@ impl Access {
     }
 }
 
-/// Tickets of this process alone, whose key is one of chance; or of all that share a history and a token.
+/// Tickets of this process alone, whose key is random; or of all that share a stream in Redis and a token.
 #[cfg_attr(not(feature = "redis"), allow(unused_variables))]
 fn tickets_of(flags: &Flags) -> io::Result<tickets::Builder> {
     #[cfg(feature = "redis")]
     if let (Some((url, stream)), Some(token)) = (flags.redis(), flags.token()) {
+        let key = token.signing_key(stream)?;
         let uses = fanfare::redis::RedisUses::builder(url).stream(stream);
         let uses = uses.build_uses().map_err(io::Error::other)?;
-        return Ok(Tickets::builder(token.signing_key()?).uses(uses));
+        return Ok(Tickets::builder(key).uses(uses));
     }
     Ok(Tickets::builder(SigningKey::random()?))
 }

@@ -74,13 +74,7 @@ impl Demo {
     /// As [`start`](Self::start).
     #[track_caller]
     pub fn start_with_request_log(framework: &str, flags: &[&str]) -> Self {
-        Self::start_on(
-            free_port(),
-            framework,
-            flags,
-            RequestLog::On,
-            History::chosen(),
-        )
+        Self::start_on(free_port(), framework, flags, RequestLog::On, None)
     }
 
     /// Starts one that is told by its flags where history is, whatever this run is about, on a port

@@ -73,6 +73,8 @@ impl Crowd {
                 break;
             }
             let (onward, last) = (*lock(&self.onward), *lock(&self.last));
+            // One at a time: the others' ends are noted when they come, not when all have moved.
+            let mut may_move = true;
             for member in members.iter_mut().filter(|member| !member.has_arrived) {
                 let client = &mut member.client;
                 if client.has_stream() {
@@ -84,7 +86,7 @@ impl Crowd {
                         member.end = Some((Instant::now(), retry));
                         self.ended.fetch_add(1, Ordering::SeqCst);
                     }
-                } else if let Some(addr) = onward {
+                } else if let Some(addr) = onward.filter(|_| std::mem::take(&mut may_move)) {
                     client.go_to(addr);
                 }
                 let is_there = last.is_some_and(|last| client.place() >= last);

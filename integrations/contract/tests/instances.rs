@@ -334,7 +334,7 @@ fn tell(framework: &str, members: &[Member], published: &[Published], accounts: 
 /// An instance is killed each time that so many events more have been published.
 const EVENTS_PER_KILL: u32 = 1_000;
 
-/// So many, by the others, before it is started again.
+/// So many more, most of them by the others, before it is started again.
 const EVENTS_WITHOUT_IT: u32 = 50;
 
 fn chosen_events() -> u32 {
@@ -351,10 +351,16 @@ fn publish_while_instances_die(cluster: &Cluster, events: u32) -> Vec<Published>
         let publishers: Vec<_> = (0..INSTANCES)
             .map(|index| scope.spawn(move || cluster.publish(index, share, 1, progress)))
             .collect();
-        let wait_until = |count: u32| {
+        // For as long as it takes, as long as it goes on.
+        let wait_until = |count: u32| loop {
+            let before = published();
+            let is_over = publishers.iter().all(ScopedJoinHandle::is_finished);
+            if before >= count || is_over {
+                break;
+            }
             wait_for("publishers", || {
                 let is_over = publishers.iter().all(ScopedJoinHandle::is_finished);
-                (published() >= count || is_over).then_some(())
+                (published() > before || is_over).then_some(())
             });
         };
         // They die in the middle of their work, whatever it is at that count.

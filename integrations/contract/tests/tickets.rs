@@ -164,7 +164,7 @@ fn whatever_is_wrong_is_told_the_same_and_logged_apart(framework: &str) {
     );
 }
 
-/// A demo signs with a key of chance, so that one which is started again has another.
+/// Without Redis a demo signs with a random key, so that one which is started again has another.
 fn a_ticket_from_before_a_rotation_is_refused(framework: &str) {
     let mut demo = guarded(framework, &[]);
     let old = ticket(&demo, "news");

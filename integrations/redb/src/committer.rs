@@ -124,8 +124,8 @@ impl Committer {
                 // As above.
                 let _ = self.commit(&[]);
             }
-            Ok(false) => {}
-            Err(_) => self.reopening.ask(),
+            // A file that cannot be read is opened again; a record that cannot be is looked at later.
+            Ok(false) | Err(_) => {}
         }
     }
 

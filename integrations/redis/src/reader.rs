@@ -48,11 +48,13 @@ pub(crate) enum Query {
         limit: usize,
         answer: oneshot::Sender<Result<Page, HistoryError>>,
     },
-    /// What a tail reads. It is answered when the server is there.
+    /// What a tail reads. It is answered when the server answers, and told the first time that it does
+    /// not.
     Stretch {
         after: Option<EventId>,
         begin: Begin,
         answer: oneshot::Sender<Stretch>,
+        trouble: Option<oneshot::Sender<HistoryError>>,
     },
 }
 
@@ -133,6 +135,7 @@ impl Reader {
                 after,
                 begin,
                 answer,
+                mut trouble,
             } => {
                 let read = again(link, |link| stretch(link, after, begin, STRETCH));
                 match read {
@@ -142,11 +145,17 @@ impl Reader {
                     }
                     // Nobody waits for a server that is away once the history is closed.
                     Err(_) if self.feed.is_closed() => None,
-                    Err(_) => Some(Query::Stretch {
-                        after,
-                        begin,
-                        answer,
-                    }),
+                    Err(fault) => {
+                        if let Some(trouble) = trouble.take() {
+                            let _ = trouble.send(fault.of_read());
+                        }
+                        Some(Query::Stretch {
+                            after,
+                            begin,
+                            answer,
+                            trouble,
+                        })
+                    }
                 }
             }
         }
@@ -163,7 +172,7 @@ impl Reader {
         let mut found = self.find(link, topics, after.id(), wanted)?;
         // What was looked at is all evicted, or of other topics. The page that is asked for next would be
         // one behind a place, and tell a client that named none of a gap.
-        while found.records.is_empty() && found.read < found.meta.last {
+        while after.id().is_none() && found.records.is_empty() && found.read < found.meta.last {
             let more = self.find(link, topics, Some(found.read), wanted)?;
             if more.read <= found.read {
                 break;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::vec;
 
-use fanfare_core::history::TailItem;
+use fanfare_core::history::{HistoryError, TailItem};
 use fanfare_core::{EventId, Record};
 use futures_channel::oneshot;
 use futures_core::Stream;
@@ -33,9 +33,16 @@ enum State {
     /// It has not asked yet where it starts.
     New(Option<EventId>),
     /// It waits for the reader.
-    Reading(oneshot::Receiver<Stretch>, Begin),
+    Reading(Reading),
     Following,
     Ended,
+}
+
+struct Reading {
+    begin: Begin,
+    answer: oneshot::Receiver<Stretch>,
+    /// Why there is no answer yet, once; then nothing else is asked about that.
+    trouble: Option<oneshot::Receiver<HistoryError>>,
 }
 
 impl<'a> Tail<'a> {
@@ -65,15 +72,21 @@ impl<'a> Tail<'a> {
     /// Asks for what follows a place.
     fn read(&mut self, after: Option<EventId>, begin: Begin) {
         let (answer, answered) = oneshot::channel();
+        let (trouble, troubled) = oneshot::channel();
         // Before the question: what starts anew behind it is told once more.
         self.at.starts = self.feed.starts();
         let query = Query::Stretch {
             after,
             begin,
             answer,
+            trouble: Some(trouble),
         };
         self.state = match self.reader.push(query, 0) {
-            Ok(()) => State::Reading(answered, begin),
+            Ok(()) => State::Reading(Reading {
+                begin,
+                answer: answered,
+                trouble: Some(troubled),
+            }),
             Err(_) => State::Ended,
         };
     }
@@ -88,6 +101,17 @@ impl<'a> Tail<'a> {
         self.at.place = stretch.last;
         self.page = stretch.records.into_iter();
         self.state = State::Following;
+    }
+}
+
+impl Reading {
+    fn poll_trouble(&mut self, cx: &mut Context<'_>) -> Option<HistoryError> {
+        let trouble = Pin::new(self.trouble.as_mut()?).poll(cx);
+        let Poll::Ready(told) = trouble else {
+            return None;
+        };
+        self.trouble = None;
+        told.ok()
     }
 }
 
@@ -109,20 +133,25 @@ impl Stream for Tail<'_> {
                     this.read(after, Begin::New);
                     continue;
                 }
-                State::Reading(answered, begin) => {
-                    let begin = *begin;
-                    match Pin::new(answered).poll(cx) {
-                        Poll::Ready(Ok(stretch)) => {
-                            this.take(stretch, begin);
-                            continue;
-                        }
-                        Poll::Ready(Err(oneshot::Canceled)) => {
-                            this.state = State::Ended;
-                            continue;
-                        }
-                        Poll::Pending => this.feed.absence(this.at, cx.waker()),
+                State::Reading(reading) => match Pin::new(&mut reading.answer).poll(cx) {
+                    Poll::Ready(Ok(stretch)) => {
+                        let begin = reading.begin;
+                        this.take(stretch, begin);
+                        continue;
                     }
-                }
+                    Poll::Ready(Err(oneshot::Canceled)) => {
+                        this.state = State::Ended;
+                        continue;
+                    }
+                    Poll::Pending => match reading.poll_trouble(cx) {
+                        // The server may be there, and refuse what a reader needs alone.
+                        Some(error) if !this.at.said_away => {
+                            this.at.said_away = true;
+                            return Poll::Ready(Some(TailItem::Interrupted(error)));
+                        }
+                        _ => this.feed.absence(this.at, cx.waker()),
+                    },
+                },
                 State::Following => this.feed.after(this.at, PAGE, cx.waker()),
                 State::Ended => return Poll::Ready(None),
             };

@@ -150,6 +150,21 @@ fn a_server_that_comes_back_empty_begins_a_new_life() {
 }
 
 #[test]
+fn a_new_tail_says_so_where_a_server_that_is_there_refuses_what_it_needs() {
+    let server = Server::start();
+    append_surely(&history_at(&server, "s"), "a", "1");
+    let replicas = |count| {
+        server.command_of(&["CONFIG", "SET", "min-replicas-to-write", count]);
+    };
+    replicas("1");
+    let history = history_at(&server, "s");
+    let tail = Followed::open(&history, None);
+    tail.interrupted();
+    replicas("0");
+    tail.start();
+}
+
+#[test]
 fn a_flush_begins_a_new_life_under_the_eyes_of_the_tail() {
     let server = Server::start();
     let history = history_at(&server, "s");

@@ -38,9 +38,9 @@
 //!   socket itself, so nothing can be put in between.
 //!   Facing strangers, put a proxy in front. At shutdown such a client holds up the end for the
 //!   grace period and `shutdown.mercy` (3 seconds) together.
-//! - **Bodies.** Rocket waits for 14 bytes of every body, or its end, before it runs any fairing, for
-//!   ever: who announces more, sends 13 and is silent keeps a task and a connection, and no timeout of
-//!   the application's reaches it. They are the first field of a form: if a `POST` has one called
+//! - **Bodies.** Rocket waits for 14 bytes of every body, or its end, before it runs any fairing, forever:
+//!   a client that announces more, sends 13 and falls silent keeps a task and a connection, and no timeout
+//!   of the application's reaches it. They are the first field of a form: if a `POST` has one called
 //!   `_method`, Rocket takes that for the method. The demo sets it back in a fairing.
 //!
 //! ```no_run

@@ -353,7 +353,7 @@ impl Load {
     /// As [`publish`](Self::publish).
     pub fn publish_one_by_one(&mut self, schedule: Schedule) -> Result<(), Failure> {
         for _ in 0..schedule.ticks {
-            self.rest_until(clock::now() + schedule.interval)?;
+            self.pause(schedule.interval)?;
             self.crowd.tally.slowest = 0;
             self.publish(Schedule {
                 ticks: 1,
@@ -438,6 +438,16 @@ impl Load {
     }
 
     /// Does what there is to do until then.
+    /// A rest that is no part of what is measured: it says nothing of how busy the load is.
+    fn pause(&mut self, time: u64) -> Result<(), Failure> {
+        let (begin, idle) = (clock::now(), self.crowd.tally.idle);
+        self.rest_until(begin + time)?;
+        let tally = &mut self.crowd.tally;
+        tally.idle = idle;
+        tally.began += clock::now() - begin;
+        Ok(())
+    }
+
     fn rest_until(&mut self, time: u64) -> Result<(), Failure> {
         while clock::now() < time {
             self.turn(Some(time))?;

@@ -34,7 +34,7 @@ struct Line<'a> {
     max: Option<f64>,
     rounds: Option<usize>,
     failures: String,
-    /// What the figure is no more than: `at most`, `at least`.
+    /// `at most` or `at least`, where the figure is only a bound.
     bound: Option<String>,
 }
 

@@ -272,7 +272,7 @@ impl Row {
             .filter(|_| self.failures.is_empty())
     }
 
-    /// What a figure is no more than a bound of: where the load was busy, a time is as much its own.
+    /// Whether a figure is only a bound: where the load was busy, part of the time is the load's.
     pub(super) fn bound(&self, figure: Figure) -> Option<Bound> {
         let busy = self.figure(Figure::LoadBusy)?;
         if busy.max <= BUSY {

@@ -70,7 +70,7 @@ impl FanOut {
             let reads = client >= self.stalled;
             Subscription {
                 reads,
-                may_skip: self.stalled > 0,
+                may_skip: !reads,
                 buffers: (!reads).then_some(STALLED),
                 ..Subscription::to(vec![0])
             }

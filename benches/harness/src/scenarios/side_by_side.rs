@@ -187,14 +187,6 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Gap events that clients who read were sent, and how many events those said are gone.
-    pub(super) fn gaps(&self) -> (u64, u64) {
-        let tallies = self.slices.iter().map(|slice| &slice.tally);
-        tallies.fold((0, 0), |(gaps, skipped), tally| {
-            (gaps + tally.gaps, skipped + tally.skipped)
-        })
-    }
-
     /// The figures of all slices together. At the end one more event must come, and nothing else.
     pub(super) fn sample(&mut self, round: Round) -> Result<Sample, Failure> {
         let Some((first, others)) = self.slices.split_first() else {

@@ -122,7 +122,6 @@ impl Scenario for SlowTenth {
         let more = resident(&with)? - resident(&without)?;
 
         let mut sample = with.sample(round)?;
-        let (gaps, skipped) = with.gaps();
         let found = self.found(contender, &mut with)?;
         let alone = without.sample(round)?;
         let p99 = |sample: &Sample| sample.get(&Figure::LatencyP99).copied();
@@ -132,8 +131,8 @@ impl Scenario for SlowTenth {
         }
         sample.extend([
             (Figure::MemoryPerStalled, more / self.with.stalled as f64),
-            (Figure::Gaps, (found.told + gaps) as f64),
-            (Figure::Skipped, (found.skipped + skipped) as f64),
+            (Figure::Gaps, found.told as f64),
+            (Figure::Skipped, found.skipped as f64),
             (Figure::NotTold, found.not_told as f64),
             (Figure::Disconnected, found.closed as f64),
         ]);

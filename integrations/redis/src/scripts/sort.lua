@@ -125,13 +125,12 @@ end
 -- the topic's state was written.
 local function mend(topic)
   local key = topic.key
-  for _, entry in ipairs(redis.call('XRANGE', key, '(' .. topic.last, '+')) do
-    redis.call('XDEL', key, entry[1])
-  end
-  local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-  if first then redis.call('XSETID', key, topic.last) end
-  cut(topic, first and first[2][2])
-  topic.is_anew = not first
+  -- Written once more: a stream whose newest entries are deleted takes no older ones.
+  local kept = redis.call('XRANGE', key, '-', topic.last)
+  redis.call('UNLINK', key)
+  for _, entry in ipairs(kept) do redis.call('XADD', key, entry[1], unpack(entry[2])) end
+  cut(topic, kept[1] and kept[1][2][2])
+  topic.is_anew = not kept[1]
 end
 
 -- The records of the log's next entries by topic, how many they are, and up to where.
