@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 
 use async_io::block_on;
-use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
+use demo_shared::{path, Credentials, Demo, Flags, Parser, Reply};
 use fanfare::hyper::smol::{bind_with, serve, Peer, TcpOptions};
 use fanfare::hyper::LastEventId;
 use fanfare::response::SseBody;

@@ -119,13 +119,10 @@ impl Committer {
         if !self.store.is_open() {
             return;
         }
-        match self.has_to_evict() {
-            Ok(true) => {
-                // As above.
-                let _ = self.commit(&[]);
-            }
-            // A file that cannot be read is opened again; a record that cannot be is looked at later.
-            Ok(false) | Err(_) => {}
+        // A file that cannot be read is opened again; a record that cannot be is looked at later.
+        if self.has_to_evict().unwrap_or(false) {
+            // As above.
+            let _ = self.commit(&[]);
         }
     }
 
