@@ -78,7 +78,7 @@ fn config(flags: &Flags) -> io::Result<Figment> {
         .merge(("shutdown.grace", flags.grace().as_secs()))
         // Else half a request holds up the end for three seconds more.
         .merge(("shutdown.mercy", 0))
-        // What Rocket logs is for who wants to see requests.
+        // Rocket's own log is that of its requests.
         .merge((
             Config::LOG_LEVEL,
             if demo_shared::logs_requests() {

@@ -157,7 +157,8 @@ fn a_drain_loses_nothing(framework: &str, kept: &Kept) {
         (streams + THREADS).to_string(),
     );
     let mut flags = vec!["--metrics-every", "0", "--history", "100000"];
-    flags.extend(["--drain", &drain, "--max-clients", &max]);
+    // The grace is for clients that do not read, not for a machine that is slow.
+    flags.extend(["--drain", &drain, "--grace", "15", "--max-clients", &max]);
     flags.extend(place.iter().map(String::as_str));
     let mut demo = Demo::start_with_history(framework, &flags);
     let second = match kept {

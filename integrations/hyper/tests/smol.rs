@@ -34,7 +34,7 @@ struct Server {
 impl Server {
     fn start(grace: Duration) -> Self {
         let hub = Broadcaster::builder().history(100).build();
-        // TCP lets go of nobody for three quarters of an hour: whoever is cut was cut by the server.
+        // TCP lets go of nobody for three quarters of an hour: a client that is cut was cut by the server.
         let options = TcpOptions::new().keep_alive(Duration::from_secs(3_600));
         let listener = smol::block_on(bind_with("127.0.0.1:0", options));
         let listener = listener.expect("there is a free port");

@@ -105,7 +105,7 @@ fn the_power_may_fail_at_any_time() {
             });
             // The power fails when so many were answered, in the middle of what comes next.
             loop {
-                // Looked at first: who has ended has answered all that it will.
+                // Looked at first: a publisher that has ended adds no more answers.
                 let is_over = publishers.iter().all(ScopedJoinHandle::is_finished);
                 let before = answered.lock().expect("not poisoned").clone();
                 if before.len() >= enough {
