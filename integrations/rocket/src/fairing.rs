@@ -1,10 +1,11 @@
 //! [`fairing`], which gives an app its broadcaster, finds dead clients, and ends its streams.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare_core::Broadcaster;
 use fanfare_server::TcpOptions;
 use rocket::fairing::{Fairing, Info, Kind, Result};
+use rocket::tokio::runtime::Handle;
 use rocket::tokio::time::sleep;
 use rocket::{Build, Orbit, Rocket};
 
@@ -17,11 +18,13 @@ fn set_options(_: std::net::SocketAddr, _: TcpOptions) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-/// How long a connection whose stream has ended needs to send the end.
-///
-/// Rocket says when the stream is dropped, not when the connection is. If this is too short,
-/// Rocket waits for its grace period to pass, and nothing is lost.
-const LAST_BYTES: Duration = Duration::from_millis(100);
+/// No connection ended for so long, of those whose streams have: the others are not about to.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// The same, when there need not be any.
+const QUIET: Duration = Duration::from_millis(100);
+
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Manages a broadcaster, has dead clients found, and closes the broadcaster when the app shuts
 /// down.
@@ -109,8 +112,31 @@ impl Fairing for Fanfare {
     /// is idle by then exits at once, any other only at the end of the next period.
     async fn on_shutdown(&self, rocket: &Rocket<Orbit>) {
         let grace = Duration::from_secs(rocket.config().shutdown.grace.into());
+        // A stream has a task, and so has its connection.
+        let few = tasks().saturating_sub(2 * self.hub.stats().subscribers);
         self.hub.close();
         self.hub.ended(grace).await;
-        sleep(LAST_BYTES).await;
+        connections_have_ended(few).await;
     }
+}
+
+/// Waits for the connections whose streams have ended, as long as there are fewer and fewer: until
+/// there are so `few` tasks, or none ends any more.
+///
+/// Rocket says when a stream is dropped, not when its connection is gone. It looks once whether any is
+/// left, after the fairings, and if so waits for its whole grace period.
+async fn connections_have_ended(few: usize) {
+    let (mut left, mut since) = (tasks(), Instant::now());
+    while since.elapsed() < if left > few { STUCK } else { QUIET } {
+        sleep(LOOK).await;
+        let now = tasks();
+        if now < left {
+            (left, since) = (now, Instant::now());
+        }
+    }
+}
+
+/// How many tasks the runtime has.
+fn tasks() -> usize {
+    Handle::current().metrics().num_alive_tasks()
 }
