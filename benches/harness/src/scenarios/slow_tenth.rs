@@ -82,9 +82,9 @@ impl Scenario for SlowTenth {
             "A tenth of the clients stop reading as soon as they are connected, and large events fill \
              all buffers towards them before anything is measured. Beside it, in turns of {} \
              publishes, another server of the same kind serves the others alone. Latencies are \
-             those of the clients that read. At the end the slow ones read: they were told what \
-             they missed, or not, or were disconnected; who found everything has had it kept by the \
-             server.",
+             those of the clients that read. At the end the slow ones read as well: each was told \
+             what it missed, or was not told, or was disconnected. One that found everything had it \
+             kept by the server.",
             self.with.schedule(self.with.seconds).ticks
         )
     }
