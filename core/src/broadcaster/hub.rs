@@ -201,9 +201,9 @@ impl Hub {
     /// Less than this, another each time.
     fn jitter(&self, below: Duration) -> Duration {
         let drawn = self.jittered.fetch_add(1, Ordering::Relaxed);
-        let share = self.jitter.hash_one(drawn) % 1_000;
+        let share = self.jitter.hash_one(drawn) % u64::from(PARTS);
         // Divided first: the longest of all times is multiplied too.
-        below / 1_000 * u32::try_from(share).unwrap_or(0)
+        below / PARTS * u32::try_from(share).unwrap_or(0)
     }
 
     /// The reconnection time, give or take a half: those who leave together should not come
@@ -317,6 +317,9 @@ impl Wake for Tick {
         }
     }
 }
+
+/// How many different times there are to come back at, at most.
+const PARTS: u32 = 1 << 16;
 
 /// Sweeping more often than this would not make anybody's history better.
 const SHORTEST_SWEEP: Duration = Duration::from_millis(10);

@@ -252,7 +252,12 @@ fn a_drain_loses_nothing(framework: &str, kept: &Kept) {
     );
     // What stops the machine delays them; nothing brings an end forward.
     is_even(&after, window, window / 4 + stall).unwrap_or_else(|why| panic!("{why}"));
-    assert!(times.len() > streams / 4, "{} times", times.len());
+    // In milliseconds there are 2,000 different ones.
+    assert!(
+        times.len() > streams.min(2_000) / 4,
+        "{} times",
+        times.len()
+    );
     assert!(stored > 10, "nothing was published during the drain");
 
     let mut log = Log::default();
