@@ -29,8 +29,8 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 /// How long a client may take for its handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a client of HTTP/2 must show that it is there. The other's is asked for its next request
-/// anyway.
+/// How often a client of HTTP/2 must show that it is there. Of one that is, hyper waits for requests for
+/// ever; over HTTP/1.1 for 30 seconds.
 const PING: Duration = Duration::from_secs(30);
 
 /// The most that is read at once: what a TLS record holds.
