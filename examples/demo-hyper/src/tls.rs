@@ -29,8 +29,8 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 /// How long a client may take for its handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a client of HTTP/2 is asked whether it is still there. Over HTTP/1.1 a connection that is
-/// idle between requests is closed anyway.
+/// How often a client of HTTP/2 is asked whether it is still there: for its next request hyper waits
+/// forever. Over HTTP/1.1 a connection that is idle between requests is closed after 30 seconds.
 const PING: Duration = Duration::from_secs(30);
 
 /// The most that is read at once: what a TLS record holds.

@@ -172,7 +172,8 @@ impl Fairing for Methods {
         let named = field
             .filter(|field| field.name == "_method")
             .and_then(|field| field.value.parse().ok());
-        // Rocket does not say what the method was, but of `POST` alone it makes another.
+        // Rocket does not say what the method was, but of `POST` alone it makes another. (So a client that
+        // says `PUT` itself, and sends such a form, is taken for one that says `POST`.)
         if named == Some(request.method()) {
             request.set_method(Method::Post);
         }
