@@ -24,6 +24,8 @@ struct Waiting<T> {
     items: VecDeque<(T, usize)>,
     bytes: usize,
     is_closed: bool,
+    /// Whether the thread sleeps: to wake one that does not costs a call of the system each time.
+    is_awaited: bool,
 }
 
 /// Why something cannot wait.
@@ -47,6 +49,7 @@ impl<T> Queue<T> {
             items: VecDeque::new(),
             bytes: 0,
             is_closed: false,
+            is_awaited: false,
         };
         Self {
             waiting: Mutex::new(waiting),
@@ -71,8 +74,11 @@ impl<T> Queue<T> {
         }
         waiting.bytes += bytes;
         waiting.items.push_back((item, bytes));
+        let is_awaited = std::mem::take(&mut waiting.is_awaited);
         drop(waiting);
-        self.news.notify_one();
+        if is_awaited {
+            self.news.notify_one();
+        }
         Ok(())
     }
 
@@ -80,8 +86,12 @@ impl<T> Queue<T> {
     /// something.
     pub(crate) fn take(&self, most: Size, wait: Option<Duration>) -> Taken<T> {
         let mut waiting = self.lock();
-        let is_idle = |waiting: &mut Waiting<T>| waiting.items.is_empty() && !waiting.is_closed;
+        let is_idle = |waiting: &mut Waiting<T>| {
+            waiting.is_awaited = waiting.items.is_empty() && !waiting.is_closed;
+            waiting.is_awaited
+        };
         waiting = match wait {
+            Some(Duration::ZERO) => waiting,
             Some(wait) => {
                 let waited = self.news.wait_timeout_while(waiting, wait, is_idle);
                 waited.unwrap_or_else(PoisonError::into_inner).0
@@ -91,7 +101,8 @@ impl<T> Queue<T> {
                 waited.unwrap_or_else(PoisonError::into_inner)
             }
         };
-        let mut taken = Vec::new();
+        waiting.is_awaited = false;
+        let mut taken = Vec::with_capacity(most.count.min(waiting.items.len()));
         let mut size = 0;
         while let Some((_, bytes)) = waiting.items.front() {
             if taken.len() >= most.count || (size + bytes > most.bytes && !taken.is_empty()) {
