@@ -7,6 +7,7 @@
 //!
 //! | name | what | default |
 //! |---|---|---|
+//! | `http1` | HTTP/1.1 on one connection, on any runtime | no |
 //! | `tokio` | a listener for tokio | no |
 //! | `serve` | on tokio, an HTTP/1.1 server that bounds half requests and connections | no |
 
@@ -14,6 +15,9 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+#[cfg(feature = "http1")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http1")))]
+pub mod http1;
 mod options;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]

@@ -6,16 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// What a connection is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Take requests.
-    Serve,
-    /// End after the response that is on its way, if one is.
-    Finish,
-    /// End at once.
-    End,
-}
+use fanfare_server::http1::Phase;
 
 /// The open connections of one server.
 #[derive(Clone, Debug)]

@@ -2,26 +2,26 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::{pending, poll_fn, Future, IntoFuture, Pending};
+use std::future::{pending, Future, IntoFuture, Pending};
 use std::io;
 use std::ops::Deref;
-use std::pin::{pin, Pin};
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::Context;
 use std::time::Duration;
 
 use async_executor::Executor;
+use fanfare_server::http1::{serve_connection, Phase};
 use fanfare_server::{
-    is_of_one_connection, Peer, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT, MAX_BUFFER,
+    is_of_one_connection, Peer, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT,
 };
 use futures_lite::future;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::Service;
 
-use super::connections::{Connection, Connections, Phase};
-use super::{Io, Listener, Timer};
+use super::connections::Connections;
+use super::{Listener, Timer};
 
 /// How long connections have to end by themselves, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(5);
@@ -269,8 +269,11 @@ async fn accept<S, B>(
                     service: service.clone(),
                     peer: Peer(peer),
                 };
-                let place = connections.join();
-                let connection = serve_connection(io, service, header_read_timeout, place);
+                let mut place = connections.join();
+                let connection = async move {
+                    let phase = |cx: &mut Context<'_>| place.phase(cx);
+                    serve_connection(io, Timer, header_read_timeout, service, phase).await;
+                };
                 executor.spawn(connection).detach();
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -283,40 +286,8 @@ async fn accept<S, B>(
     }
 }
 
-async fn serve_connection<S, B>(
-    io: Io,
-    service: S,
-    header_read_timeout: Duration,
-    mut place: Connection,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let mut connection = pin!(http1::Builder::new()
-        .timer(Timer)
-        .header_read_timeout(header_read_timeout)
-        .max_buf_size(MAX_BUFFER)
-        .serve_connection(io, service));
-    let mut is_finishing = false;
-    poll_fn(|cx| {
-        match place.phase(cx) {
-            Phase::Serve => {}
-            Phase::Finish if is_finishing => {}
-            Phase::Finish => {
-                is_finishing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            Phase::End => return Poll::Ready(()),
-        }
-        // An error is the client's leaving, or what it sent: nobody here can mend it.
-        connection.as_mut().poll(cx).map(|_| ())
-    })
-    .await;
-}
-
 /// A service whose requests say from whom they are.
+#[derive(Clone)]
 struct WithPeer<S> {
     service: S,
     peer: Peer,

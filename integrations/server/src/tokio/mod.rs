@@ -1,8 +1,6 @@
 //! The listener, for tokio, and a server on it.
 
 #[cfg(feature = "serve")]
-mod connection;
-#[cfg(feature = "serve")]
 mod peer;
 #[cfg(feature = "serve")]
 mod serve;

@@ -7,21 +7,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{pin, Pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{watch, Semaphore};
 use tower_service::Service;
 
-use super::connection::Connection;
-use crate::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT, MAX_BUFFER};
+use crate::http1::{serve_connection, Phase};
+use crate::{is_of_one_connection, ACCEPT_PAUSE, HEADER_READ_TIMEOUT, LONGEST_TIMEOUT};
 
 /// Serves HTTP/1.1 to every connection of the listener, each in a task of tokio's.
 ///
@@ -184,10 +183,12 @@ async fn accept<M, S, B>(
                 let Ok(service) = make_service.call(peer).await else {
                     continue;
                 };
-                let connection =
-                    serve_connection(stream, service, header_read_timeout, ending.clone());
+                let phase = phase(&ending);
                 tokio::spawn(async move {
-                    connection.await;
+                    let io = TokioIo::new(stream);
+                    let service = TowerToHyperService::new(service);
+                    let timer = TokioTimer::new();
+                    serve_connection(io, timer, header_read_timeout, service, phase).await;
                     drop(place);
                 });
             }
@@ -197,38 +198,22 @@ async fn accept<M, S, B>(
     }
 }
 
-async fn serve_connection<S, B>(
-    stream: TcpStream,
-    service: S,
-    header_read_timeout: Duration,
-    mut ending: watch::Receiver<()>,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send,
-    S::Future: 'static,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let mut connection = pin!(http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_read_timeout)
-        .max_buf_size(MAX_BUFFER)
-        .serve_connection(Connection::new(stream), TowerToHyperService::new(service))
-        .with_upgrades());
-    let signal = ending.clone();
-    let mut ended = pin!(ending.changed());
-    let (mut is_waiting, mut is_finishing) = (false, false);
-    poll_fn(|cx| {
-        // Once it waits, its lock is not for every event: a task's waker stays the same. A server that
-        // was dropped is at its end as well, and is an error here.
-        let has_news = !is_waiting || !matches!(signal.has_changed(), Ok(false));
-        if !is_finishing && has_news && ended.as_mut().poll(cx).is_ready() {
-            is_finishing = true;
-            connection.as_mut().graceful_shutdown();
+/// What a connection is to do. Its task is woken when that changes.
+fn phase(ending: &watch::Receiver<()>) -> impl FnMut(&mut Context<'_>) -> Phase {
+    let mut waiting = ending.clone();
+    let mut changed = Box::pin(async move {
+        // A server that was dropped is at its end as well, and is an error here.
+        let _ = waiting.changed().await;
+    });
+    let ending = ending.clone();
+    let mut is_waiting = false;
+    move |cx| {
+        // Once it waits, its lock is not for every event: a task's waker stays the same.
+        let is_serving = matches!(ending.has_changed(), Ok(false));
+        if is_serving && (is_waiting || changed.as_mut().poll(cx).is_pending()) {
+            is_waiting = true;
+            return Phase::Serve;
         }
-        is_waiting = true;
-        // An error is the client's leaving, or what it sent: nobody here can mend it.
-        connection.as_mut().poll(cx).map(|_| ())
-    })
-    .await;
+        Phase::Finish
+    }
 }

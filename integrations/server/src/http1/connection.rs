@@ -1,0 +1,110 @@
+//! [`Connection`]: a connection as hyper reads and writes it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::body::Bytes;
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::pieces::poll_write_pieces;
+
+/// A connection of which is known whether hyper still has something to write to it.
+pub(super) struct Connection<I> {
+    io: I,
+    /// What has been read from it before it came to hyper.
+    early: Vec<u8>,
+    is_flushed: Arc<AtomicBool>,
+}
+
+/// Whether everything that hyper had to write has been written. hyper flushes when that is so, and writes
+/// before.
+pub(super) struct Flushed(Arc<AtomicBool>);
+
+impl<I> Connection<I> {
+    /// `early` is what has been read from it already.
+    pub(super) fn new(io: I, early: Vec<u8>) -> Self {
+        Self {
+            io,
+            early,
+            is_flushed: Arc::default(),
+        }
+    }
+
+    /// With what hyper has read from it and not used.
+    pub(super) fn with_early(mut self, read: Bytes) -> Self {
+        self.early.splice(..0, read);
+        self
+    }
+
+    pub(super) fn into_parts(self) -> (I, Vec<u8>) {
+        (self.io, self.early)
+    }
+
+    pub(super) fn flushed(&self) -> Flushed {
+        Flushed(Arc::clone(&self.is_flushed))
+    }
+
+    fn is_flushed(&self, is_flushed: bool) {
+        // All in one task.
+        self.is_flushed.store(is_flushed, Ordering::Relaxed);
+    }
+}
+
+impl Flushed {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<I: Read + Unpin> Read for Connection<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let length = self.early.len().min(buffer.remaining());
+        let rest = self.early.split_off(length);
+        buffer.put_slice(&self.early);
+        self.early = rest;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: Write + Unpin> Write for Connection<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.is_flushed(false);
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_flushed(true);
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.is_flushed(false);
+        poll_write_pieces(Pin::new(&mut self.io), cx, pieces)
+    }
+}

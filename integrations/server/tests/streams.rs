@@ -1,0 +1,380 @@
+//! Streams of events over real sockets, after hyper has sent their head. On tokio; what sends them is the same
+//! on every runtime.
+
+#![cfg(feature = "serve")]
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{ready, IntoFuture, Ready};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use fanfare_server::tokio::{bind, serve_with_peer};
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tower_service::Service;
+
+/// For what should come at once.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+const GET: &str = "GET /stream HTTP/1.1\r\nhost: test\r\n\r\n";
+
+/// What a test makes of a stream: events, or an error that cuts it. Dropped, it ends.
+type Events = mpsc::Sender<Result<Bytes, Cut>>;
+
+#[derive(Debug)]
+struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the stream is cut")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+struct Channel(mpsc::Receiver<Result<Bytes, Cut>>);
+
+impl Body for Channel {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.0
+            .poll_recv(cx)
+            .map(|event| event.map(|event| event.map(Frame::data)))
+    }
+}
+
+/// Answers `/stream` with the stream that the test holds the other end of, an upgrade with an echo, and
+/// anything else with its path.
+#[derive(Clone)]
+struct App {
+    streams: Arc<Mutex<Option<Channel>>>,
+}
+
+impl Service<Request<Incoming>> for App {
+    type Response = Response<Channel>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Channel>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        let held = self.streams.lock().expect("no test has failed").take();
+        let (response, body) = match (request.uri().path(), held) {
+            ("/stream", Some(stream)) => {
+                let head = Response::builder().header(CONTENT_TYPE, "text/event-stream");
+                (head, stream)
+            }
+            ("/upgrade", _) => {
+                tokio::spawn(async move {
+                    let upgraded = hyper::upgrade::on(&mut request)
+                        .await
+                        .expect("it was asked for");
+                    let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
+                    tokio::io::copy(&mut read, &mut write).await
+                });
+                let head = Response::builder()
+                    .status(StatusCode::SWITCHING_PROTOCOLS)
+                    .header(CONNECTION, "upgrade")
+                    .header(UPGRADE, "echo");
+                (head, words(""))
+            }
+            (path, held) => {
+                let body = words(path);
+                *self.streams.lock().expect("no test has failed") = held;
+                (Response::builder(), body)
+            }
+        };
+        ready(Ok(response.body(body).expect("it is complete")))
+    }
+}
+
+/// A short body that ends.
+fn words(words: &str) -> Channel {
+    let (events, stream) = mpsc::channel(1);
+    events
+        .try_send(Ok(words.to_owned().into()))
+        .expect("there is room");
+    Channel(stream)
+}
+
+struct Server {
+    address: SocketAddr,
+    events: Events,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    async fn start() -> io::Result<Self> {
+        let (events, stream) = mpsc::channel(1);
+        let listener = bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let streams = Arc::new(Mutex::new(Some(Channel(stream))));
+        let server = serve_with_peer(listener, App { streams }).with_graceful_shutdown(async {
+            let _ = stopped.await;
+        });
+        Ok(Self {
+            address,
+            events,
+            stop,
+            task: tokio::spawn(server.into_future()),
+        })
+    }
+
+    async fn send(&self, event: impl Into<Bytes>) {
+        let sent = timeout(DEADLINE, self.events.send(Ok(event.into()))).await;
+        sent.expect("in time").expect("the stream is open");
+    }
+}
+
+/// A client, and what it has received and not looked at.
+struct Client {
+    socket: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    async fn asks(server: &Server, request: &str) -> io::Result<Self> {
+        let socket = TcpStream::connect(server.address).await?;
+        let received = Vec::new();
+        let mut client = Self { socket, received };
+        client.says(request).await?;
+        Ok(client)
+    }
+
+    async fn says(&mut self, words: &str) -> io::Result<()> {
+        self.socket.write_all(words.as_bytes()).await
+    }
+
+    /// Reads up to and including `end`.
+    async fn reads_until(&mut self, end: &str) -> io::Result<String> {
+        loop {
+            let text = String::from_utf8_lossy(&self.received).into_owned();
+            if let Some(at) = text.find(end) {
+                self.received.drain(..at + end.len());
+                return Ok(text[..at + end.len()].to_owned());
+            }
+            let read = timeout(DEADLINE, self.socket.read_buf(&mut self.received)).await??;
+            assert_ne!(read, 0, "closed after {text:?}");
+        }
+    }
+
+    /// The next bytes are these.
+    async fn reads(&mut self, expected: &[u8]) -> io::Result<()> {
+        while self.received.len() < expected.len() {
+            let read = timeout(DEADLINE, self.socket.read_buf(&mut self.received)).await??;
+            assert_ne!(read, 0, "closed after {} bytes", self.received.len());
+        }
+        let rest = self.received.split_off(expected.len());
+        assert!(self.received == expected, "{} bytes", expected.len());
+        self.received = rest;
+        Ok(())
+    }
+
+    /// Whatever comes until the connection is closed.
+    async fn reads_to_end(mut self) -> io::Result<Vec<u8>> {
+        timeout(DEADLINE, self.socket.read_to_end(&mut self.received)).await??;
+        Ok(self.received)
+    }
+}
+
+/// A stream that has been waiting for its first event.
+async fn waiting_stream(request: &str) -> io::Result<(Server, Client)> {
+    let server = Server::start().await?;
+    let mut client = Client::asks(&server, request).await?;
+    let head = client.reads_until("\r\n\r\n").await?;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    Ok((server, client))
+}
+
+fn chunk(data: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
+}
+
+#[tokio::test]
+async fn events_are_chunks_whatever_their_length() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    for length in [1, 15, 16, 255, 256, 500, 4_000, 4_096, 70_000, 3_000_000] {
+        let event: Vec<u8> = (0..length).map(|at| b'a' + (at % 26) as u8).collect();
+        server.send(event.clone()).await;
+        client.reads(&chunk(&event)).await?;
+    }
+    // Nothing on the wire: an empty chunk would be the end.
+    server.send("").await;
+    server.send("after nothing").await;
+    client.reads(&chunk(b"after nothing")).await?;
+    drop(server.events);
+    client.reads(b"0\r\n\r\n").await
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_stream() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    server.send("one").await;
+    client.reads(&chunk(b"one")).await?;
+    // While the stream is open, and in two parts.
+    client.says("GET /first HTTP/1.1\r\nhost: te").await?;
+    server.send("two").await;
+    client.reads(&chunk(b"two")).await?;
+    client.says("st\r\n\r\n").await?;
+    drop(server.events);
+    client.reads(b"0\r\n\r\n").await?;
+    client.reads_until("/first").await?;
+    client.reads_until("0\r\n\r\n").await?;
+    // And when it has ended.
+    client
+        .says("GET /second HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await?;
+    client.reads_until("/second").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_asked_in_advance_is_answered_after_the_stream() -> io::Result<()> {
+    let both = format!("{GET}GET /next HTTP/1.1\r\nhost: test\r\n\r\n");
+    let (server, mut client) = waiting_stream(&both).await?;
+    server.send("one").await;
+    client.reads(&chunk(b"one")).await?;
+    drop(server.events);
+    client.reads(b"0\r\n\r\n").await?;
+    client.reads_until("/next").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_leaves_is_noticed() -> io::Result<()> {
+    let (server, client) = waiting_stream(GET).await?;
+    drop(client);
+    let noticed = timeout(DEADLINE, server.events.closed()).await;
+    noticed.map_err(Into::into)
+}
+
+#[tokio::test]
+async fn who_leaves_after_an_event_is_noticed() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    server.send("one").await;
+    client.reads(&chunk(b"one")).await?;
+    drop(client);
+    let noticed = timeout(DEADLINE, server.events.closed()).await;
+    noticed.map_err(Into::into)
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_is_cut() -> io::Result<()> {
+    let (server, client) = waiting_stream(GET).await?;
+    server.send("one").await;
+    let cut = server.events.send(Err(Cut)).await;
+    cut.expect("it is open");
+    assert_eq!(client.reads_to_end().await?, chunk(b"one"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_the_end_of_a_stream() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    drop(server.stop);
+    // Nobody is accepted any more.
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let sent = server.events.send(Ok("last words".into())).await;
+    sent.expect("it is open");
+    client.reads(&chunk(b"last words")).await?;
+    assert!(!server.task.is_finished());
+    drop(server.events);
+    assert_eq!(client.reads_to_end().await?, b"0\r\n\r\n");
+    timeout(DEADLINE, server.task).await??
+}
+
+#[tokio::test]
+async fn who_wants_the_connection_closed_has_it_closed() -> io::Result<()> {
+    let request = "GET /stream HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    let (server, client) = waiting_stream(request).await?;
+    server.send("one").await;
+    drop(server.events);
+    let expected = [&chunk(b"one")[..], b"0\r\n\r\n"].concat();
+    assert_eq!(client.reads_to_end().await?, expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn http_1_0_has_no_chunks() -> io::Result<()> {
+    let server = Server::start().await?;
+    let mut client = Client::asks(&server, "GET /stream HTTP/1.0\r\n\r\n").await?;
+    client.reads_until("\r\n\r\n").await?;
+    server.send("one").await;
+    client.reads(b"one").await?;
+    drop(server.events);
+    assert_eq!(client.reads_to_end().await?, b"");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_not_sent_more_than_the_system_keeps() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    let event = Bytes::from(vec![b'x'; 100_000]);
+    let mut sent = 0;
+    // The channel holds one; that it stays full is that nobody takes more.
+    while let Ok(result) = timeout(
+        Duration::from_millis(500),
+        server.events.send(Ok(event.clone())),
+    )
+    .await
+    {
+        result.expect("it is open");
+        sent += 1;
+        assert!(sent < 1_000, "100 MB are kept");
+    }
+    drop(server.events);
+    for _ in 0..sent {
+        client.reads(&chunk(&event)).await?;
+    }
+    client.reads(b"0\r\n\r\n").await
+}
+
+/// What a client says while it listens is not kept without bound, and keeps no event from it.
+#[tokio::test]
+async fn who_does_not_stop_talking_is_not_listened_to() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    let words = vec![b'x'; 100_000];
+    let mut said = 0;
+    while let Ok(result) = timeout(Duration::from_millis(500), client.socket.write(&words)).await {
+        said += result?;
+        assert!(said < 100_000_000, "100 MB are kept");
+    }
+    server.send("one").await;
+    client.reads(&chunk(b"one")).await
+}
+
+#[tokio::test]
+async fn a_connection_can_be_upgraded() -> io::Result<()> {
+    let server = Server::start().await?;
+    let request =
+        "GET /upgrade HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    let mut client = Client::asks(&server, request).await?;
+    let head = client.reads_until("\r\n\r\n").await?;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    client.says("echo").await?;
+    client.reads(b"echo").await
+}
