@@ -81,6 +81,41 @@ fn twenty_pending_events_are_joined_once_for_all() {
     println!("20 pending: {most} allocations for the first of 1,000, none for the others");
 }
 
+/// What was encoded when it was published is joined for the first who returns, and then shared: nothing is
+/// encoded, or even copied, for the others.
+#[test]
+fn a_crowd_that_returns_is_sent_what_was_made_for_its_first() {
+    const RECORDS: u64 = 1_000;
+    let hub = Broadcaster::builder().history(1_000).build();
+    publish_many(&hub, "prices", RECORDS);
+    let (_, waker) = Wakes::new();
+    let mut crowd: Vec<_> = (0..500)
+        .map(|_| {
+            let returns = hub.subscribe("prices").from_oldest();
+            let mut subscriber = returns.open().expect("admitted");
+            assert!(poll(&mut subscriber, &waker).is_ready(), "the opening");
+            subscriber
+        })
+        .collect();
+    let (first, others) = crowd.split_at_mut(1);
+    let mut received = 0;
+    while let Poll::Ready(Some(piece)) = poll(&mut first[0], &waker) {
+        received += piece.len() as u64;
+        let cost = measure(|| {
+            for subscriber in others.iter_mut() {
+                let same = poll(subscriber, &waker);
+                assert!(matches!(same, Poll::Ready(Some(same)) if same == piece));
+            }
+        });
+        assert_eq!(cost.count_total, 0, "for 499 others, at {received}");
+    }
+    assert!(
+        received > 10 * RECORDS,
+        "{received} bytes of {RECORDS} records"
+    );
+    assert_eq!(hub.stats().replayed, 500 * RECORDS);
+}
+
 #[test]
 fn a_poll_that_finds_nothing_allocates_nothing() {
     let hub = Broadcaster::new();

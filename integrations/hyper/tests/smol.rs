@@ -129,6 +129,21 @@ fn streams_end_cleanly_and_then_the_server() {
 }
 
 #[test]
+fn a_connection_goes_on_after_a_stream() {
+    let server = Server::start(DEADLINE);
+    let mut stream = server.open("retry: 2000\n\r\n");
+    publish(&server.hub, "one");
+    read_until(&mut stream, "data: one\n\n\r\n");
+    server.hub.close();
+    read_until(&mut stream, "\r\n0\r\n\r\n");
+    stream
+        .write_all(b"GET /news HTTP/1.1\r\nhost: test\r\n\r\n")
+        .expect("the server reads");
+    let head = read_until(&mut stream, "\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 "), "{head}");
+}
+
+#[test]
 fn an_idle_connection_does_not_hold_the_shutdown_up() {
     let server = Server::start(DEADLINE);
     let mut idle = connect(server.address);

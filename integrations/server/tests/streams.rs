@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use fanfare_server::tokio::{bind, serve_with_peer};
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body, Frame};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
@@ -45,7 +45,26 @@ impl fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-struct Channel(mpsc::Receiver<Result<Bytes, Cut>>);
+struct Channel {
+    events: mpsc::Receiver<Result<Bytes, Cut>>,
+    /// Dropped with it.
+    _held: oneshot::Sender<()>,
+}
+
+/// How many events wait in it at most.
+const ROOM: usize = 50;
+
+impl Channel {
+    fn new() -> (Events, Self, oneshot::Receiver<()>) {
+        let (sender, events) = mpsc::channel(ROOM);
+        let (held, let_go) = oneshot::channel();
+        let stream = Self {
+            events,
+            _held: held,
+        };
+        (sender, stream, let_go)
+    }
+}
 
 impl Body for Channel {
     type Data = Bytes;
@@ -55,7 +74,7 @@ impl Body for Channel {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        self.0
+        self.events
             .poll_recv(cx)
             .map(|event| event.map(|event| event.map(Frame::data)))
     }
@@ -81,7 +100,10 @@ impl Service<Request<Incoming>> for App {
         let held = self.streams.lock().expect("no test has failed").take();
         let (response, body) = match (request.uri().path(), held) {
             ("/stream", Some(stream)) => {
-                let head = Response::builder().header(CONTENT_TYPE, "text/event-stream");
+                let mut head = Response::builder().header(CONTENT_TYPE, "text/event-stream");
+                if request.uri().query() == Some("of-http-1.0") {
+                    head = head.version(Version::HTTP_10);
+                }
                 (head, stream)
             }
             ("/upgrade", _) => {
@@ -110,33 +132,38 @@ impl Service<Request<Incoming>> for App {
 
 /// A short body that ends.
 fn words(words: &str) -> Channel {
-    let (events, stream) = mpsc::channel(1);
+    let (events, stream, _) = Channel::new();
     events
         .try_send(Ok(words.to_owned().into()))
         .expect("there is room");
-    Channel(stream)
+    stream
 }
 
 struct Server {
     address: SocketAddr,
     events: Events,
+    /// Ready when the stream is held by nobody any more.
+    let_go: oneshot::Receiver<()>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<io::Result<()>>,
 }
 
 impl Server {
     async fn start() -> io::Result<Self> {
-        let (events, stream) = mpsc::channel(1);
+        let (events, stream, let_go) = Channel::new();
         let listener = bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let streams = Arc::new(Mutex::new(Some(Channel(stream))));
-        let server = serve_with_peer(listener, App { streams }).with_graceful_shutdown(async {
-            let _ = stopped.await;
-        });
+        let streams = Arc::new(Mutex::new(Some(stream)));
+        let server = serve_with_peer(listener, App { streams })
+            .header_read_timeout(10 * DEADLINE)
+            .with_graceful_shutdown(async {
+                let _ = stopped.await;
+            });
         Ok(Self {
             address,
             events,
+            let_go,
             stop,
             task: tokio::spawn(server.into_future()),
         })
@@ -155,8 +182,8 @@ struct Client {
 }
 
 impl Client {
-    async fn asks(server: &Server, request: &str) -> io::Result<Self> {
-        let socket = TcpStream::connect(server.address).await?;
+    async fn asks(server: SocketAddr, request: &str) -> io::Result<Self> {
+        let socket = TcpStream::connect(server).await?;
         let received = Vec::new();
         let mut client = Self { socket, received };
         client.says(request).await?;
@@ -202,14 +229,14 @@ impl Client {
 /// A stream that has been waiting for its first event.
 async fn waiting_stream(request: &str) -> io::Result<(Server, Client)> {
     let server = Server::start().await?;
-    let mut client = Client::asks(&server, request).await?;
+    let mut client = Client::asks(server.address, request).await?;
     let head = client.reads_until("\r\n\r\n").await?;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     Ok((server, client))
 }
 
 fn chunk(data: &[u8]) -> Vec<u8> {
-    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
+    [format!("{:X}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
 }
 
 #[tokio::test]
@@ -318,10 +345,102 @@ async fn who_wants_the_connection_closed_has_it_closed() -> io::Result<()> {
     Ok(())
 }
 
+/// What is never waited for, hyper sends. Whoever made it has its place back at the end.
+#[tokio::test]
+async fn a_stream_that_ends_at_once_is_let_go_of() -> io::Result<()> {
+    let server = Server::start().await?;
+    server.send("all").await;
+    drop(server.events);
+    let mut client = Client::asks(server.address, GET).await?;
+    client.reads_until("\r\n\r\n").await?;
+    client.reads(&chunk(b"all")).await?;
+    client.reads(b"0\r\n\r\n").await?;
+    // An error is the drop of the other end.
+    let _ = timeout(DEADLINE, server.let_go).await?;
+    client
+        .says("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await?;
+    client.reads_until("/next").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_client_has_not_read_yet_comes_before_what_is_sent_then() -> io::Result<()> {
+    let server = Server::start().await?;
+    let event = Bytes::from(vec![b'x'; 100_000]);
+    for _ in 0..ROOM {
+        server.send(event.clone()).await;
+    }
+    let mut client = Client::asks(server.address, GET).await?;
+    client.reads_until("\r\n\r\n").await?;
+    for _ in 0..ROOM {
+        server.send(event.clone()).await;
+        client.reads(&chunk(&event)).await?;
+    }
+    for _ in 0..ROOM {
+        client.reads(&chunk(&event)).await?;
+    }
+    server.send("live").await;
+    client.reads(&chunk(b"live")).await?;
+    drop(server.events);
+    client.reads(b"0\r\n\r\n").await
+}
+
+#[tokio::test]
+async fn an_answer_of_http_1_0_has_no_chunks() -> io::Result<()> {
+    let server = Server::start().await?;
+    let request = "GET /stream?of-http-1.0 HTTP/1.1\r\nhost: test\r\n\r\n";
+    let mut client = Client::asks(server.address, request).await?;
+    let head = client.reads_until("\r\n\r\n").await?;
+    assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+    server.send("one").await;
+    client.reads(b"one").await?;
+    drop(server.events);
+    assert_eq!(client.reads_to_end().await?, b"");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_is_answered_too() -> io::Result<()> {
+    let request = "POST /stream HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nbody";
+    let (server, mut client) = waiting_stream(request).await?;
+    server.send("one").await;
+    client.reads(&chunk(b"one")).await?;
+    drop(server.events);
+    client.reads(b"0\r\n\r\n").await
+}
+
+#[tokio::test]
+async fn a_head_alone_has_no_events() -> io::Result<()> {
+    let request = "HEAD /stream HTTP/1.1\r\nhost: test\r\n\r\n";
+    let (server, mut client) = waiting_stream(request).await?;
+    let _ = timeout(DEADLINE, server.let_go).await?;
+    client
+        .says("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await?;
+    let next = client.reads_until("/next").await?;
+    assert!(next.starts_with("HTTP/1.1 200 OK\r\n"), "{next}");
+    Ok(())
+}
+
+/// The events of a server that is gone are sent all the same.
+#[tokio::test]
+async fn a_stream_goes_on_when_its_server_is_dropped() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    server.task.abort();
+    let _ = server.task.await;
+    let sent = server.events.send(Ok("one".into())).await;
+    sent.expect("it is open");
+    client.reads(&chunk(b"one")).await?;
+    drop(server.events);
+    assert_eq!(client.reads_to_end().await?, b"0\r\n\r\n");
+    Ok(())
+}
+
 #[tokio::test]
 async fn http_1_0_has_no_chunks() -> io::Result<()> {
     let server = Server::start().await?;
-    let mut client = Client::asks(&server, "GET /stream HTTP/1.0\r\n\r\n").await?;
+    let mut client = Client::asks(server.address, "GET /stream HTTP/1.0\r\n\r\n").await?;
     client.reads_until("\r\n\r\n").await?;
     server.send("one").await;
     client.reads(b"one").await?;
@@ -335,7 +454,7 @@ async fn who_does_not_read_is_not_sent_more_than_the_system_keeps() -> io::Resul
     let (server, mut client) = waiting_stream(GET).await?;
     let event = Bytes::from(vec![b'x'; 100_000]);
     let mut sent = 0;
-    // The channel holds one; that it stays full is that nobody takes more.
+    // That the channel stays full is that nobody takes more.
     while let Ok(result) = timeout(
         Duration::from_millis(500),
         server.events.send(Ok(event.clone())),
@@ -372,7 +491,7 @@ async fn a_connection_can_be_upgraded() -> io::Result<()> {
     let server = Server::start().await?;
     let request =
         "GET /upgrade HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
-    let mut client = Client::asks(&server, request).await?;
+    let mut client = Client::asks(server.address, request).await?;
     let head = client.reads_until("\r\n\r\n").await?;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     client.says("echo").await?;

@@ -75,11 +75,10 @@ impl Connections {
 
 impl Shared {
     fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Serve,
-            1 => Phase::Finish,
-            _ => Phase::End,
-        }
+        let phase = self.phase.load(Ordering::Acquire);
+        let is_it = |known: &Phase| *known as u8 == phase;
+        let earlier = [Phase::Serve, Phase::Finish].into_iter().find(is_it);
+        earlier.unwrap_or(Phase::End)
     }
 
     /// Each step leaves it whole, so a panic elsewhere does not spoil it.

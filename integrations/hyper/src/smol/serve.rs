@@ -124,6 +124,8 @@ impl<S, F> Serve<S, F> {
     /// Without one, strangers can take all files that the process may open (`ulimit -n`), and the
     /// application then has none for its own work. Set it well below that number, and above the
     /// broadcaster's `max_subscribers`: who is one stream too many should be told so.
+    ///
+    /// A connection that was upgraded is the application's: no longer counted here, nor waited for at the end.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.max_connections = limit.max(1);
         self

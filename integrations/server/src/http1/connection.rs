@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 
 use hyper::body::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -16,11 +16,12 @@ pub(super) struct Connection<I> {
     io: I,
     /// What has been read from it before it came to hyper.
     early: Vec<u8>,
-    is_flushed: Arc<AtomicBool>,
+    flushed: Flushed,
 }
 
 /// Whether everything that hyper had to write has been written. hyper flushes when that is so, and writes
-/// before.
+/// before. All in one task.
+#[derive(Clone, Default)]
 pub(super) struct Flushed(Arc<AtomicBool>);
 
 impl<I> Connection<I> {
@@ -29,7 +30,7 @@ impl<I> Connection<I> {
         Self {
             io,
             early,
-            is_flushed: Arc::default(),
+            flushed: Flushed::default(),
         }
     }
 
@@ -44,18 +45,17 @@ impl<I> Connection<I> {
     }
 
     pub(super) fn flushed(&self) -> Flushed {
-        Flushed(Arc::clone(&self.is_flushed))
-    }
-
-    fn is_flushed(&self, is_flushed: bool) {
-        // All in one task.
-        self.is_flushed.store(is_flushed, Ordering::Relaxed);
+        self.flushed.clone()
     }
 }
 
 impl Flushed {
     pub(super) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, is_flushed: bool) {
+        self.0.store(is_flushed, Ordering::Relaxed);
     }
 }
 
@@ -82,13 +82,14 @@ impl<I: Write + Unpin> Write for Connection<I> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.is_flushed(false);
+        self.flushed.set(false);
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.is_flushed(true);
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.flushed.set(true);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -104,7 +105,7 @@ impl<I: Write + Unpin> Write for Connection<I> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.is_flushed(false);
+        self.flushed.set(false);
         poll_write_pieces(Pin::new(&mut self.io), cx, pieces)
     }
 }

@@ -19,7 +19,8 @@ pub(super) struct Direct<I, B> {
     io: I,
     /// What the client has said meanwhile.
     early: Vec<u8>,
-    body: Pin<Box<B>>,
+    /// None after its end.
+    body: Option<Pin<Box<B>>>,
     /// What is being written.
     chunk: Option<Chunk>,
 }
@@ -37,7 +38,7 @@ impl<I: Read + Write + Unpin, B: Body> Direct<I, B> {
         Self {
             io,
             early,
-            body,
+            body: Some(body),
             chunk: None,
         }
     }
@@ -59,21 +60,27 @@ impl<I: Read + Write + Unpin, B: Body> Direct<I, B> {
         for _ in 0..MAX_STREAK {
             if let Some(chunk) = &mut self.chunk {
                 ready!(chunk.poll_write(&mut self.io, cx)).map_err(|_| Broken)?;
-                if chunk.is_last() {
-                    return Poll::Ready(Ok(()));
-                }
                 // Its data is shared, and not to be kept until the next.
                 self.chunk = None;
             }
-            let data = match ready!(self.body.as_mut().poll_frame(cx)) {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(Ok(()));
+            };
+            let data = match ready!(body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(mut data) if data.has_remaining() => data.copy_to_bytes(data.remaining()),
-                    // An empty chunk would be the last. Trailers are nothing that a stream of events has.
-                    _ => continue,
+                    // An empty chunk would be the last.
+                    Ok(_) => continue,
+                    // Trailers, which nobody was promised.
+                    Err(_) => Bytes::new(),
                 },
                 Some(Err(_)) => return Poll::Ready(Err(Broken)),
                 None => Bytes::new(),
             };
+            if data.is_empty() {
+                // What it holds is for others, however long the client takes to read its end.
+                self.body = None;
+            }
             self.chunk = Some(Chunk::new(data));
         }
         cx.waker().wake_by_ref();
@@ -100,7 +107,7 @@ impl<I: Read + Write + Unpin, B: Body> Direct<I, B> {
 
 /// A chunk, and how much of it has been written. One without data is the last.
 struct Chunk {
-    /// Its size in hexadecimal, at the end.
+    /// Its size in hexadecimal, as hyper writes it, at the end.
     head: [u8; HEAD],
     head_starts: usize,
     data: Bytes,
@@ -119,7 +126,7 @@ impl Chunk {
         let mut size = data.len();
         loop {
             head_starts -= 1;
-            head[head_starts] = b"0123456789abcdef"[size % 16];
+            head[head_starts] = b"0123456789ABCDEF"[size % 16];
             size /= 16;
             if size == 0 {
                 break;
@@ -133,14 +140,10 @@ impl Chunk {
         }
     }
 
-    fn is_last(&self) -> bool {
-        self.data.is_empty()
-    }
-
-    /// Writes what has not been written.
+    /// Writes what has not been written, and has it sent.
     fn poll_write(
         &mut self,
-        mut io: &mut (impl Write + Unpin),
+        io: &mut (impl Write + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -152,9 +155,9 @@ impl Chunk {
             let mut rest = &mut pieces[..];
             IoSlice::advance_slices(&mut rest, self.written);
             if rest.is_empty() {
-                return Poll::Ready(Ok(()));
+                return Pin::new(io).poll_flush(cx);
             }
-            match ready!(poll_write_pieces(Pin::new(&mut io), cx, rest))? {
+            match ready!(poll_write_pieces(Pin::new(&mut *io), cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 length => self.written += length,
             }

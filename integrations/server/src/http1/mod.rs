@@ -26,7 +26,10 @@ use self::relay::{Lent, Relaying};
 use crate::MAX_BUFFER;
 
 /// What a connection is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// It only moves on: a later phase is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Phase {
     /// Take requests.
     Serve,
@@ -44,7 +47,9 @@ pub enum Phase {
 /// [`MAX_BUFFER`] or of more than 100 headers ends the connection.
 ///
 /// Once a response is a stream of events, and has none at the moment, hyper has no part in it any more,
-/// until its end: one look at the body for an event, and one write, and no buffers.
+/// until its end: one look at the body for an event, and one write, and no buffers. As long as a client does
+/// not take what it was sent, its body is not asked for more. A connection that is upgraded, to a WebSocket say,
+/// is the application's, and this ends.
 ///
 /// # Cancel safety
 ///
@@ -96,8 +101,7 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let flushed = connection.flushed();
-    let lent = Arc::<Lent<B>>::default();
+    let lent = Arc::new(Lent::new(connection.flushed()));
     let service = Relaying::new(service, Arc::clone(&lent));
     let mut http = builder
         .serve_connection(connection, service)
@@ -116,7 +120,7 @@ where
         match Pin::new(&mut http).poll(cx) {
             Poll::Ready(_) => Poll::Ready(true),
             // The head is sent, and all that there was of the body.
-            Poll::Pending if lent.is_waiting() && flushed.get() => Poll::Ready(false),
+            Poll::Pending if lent.is_idle() => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
         }
     })

@@ -6,37 +6,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{ready, Context, Poll};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use pin_project_lite::pin_project;
 
+use super::connection::Flushed;
+
 /// Where the body of a stream of events is, while hyper has it.
 pub(super) struct Lent<B> {
     body: Mutex<Option<Pin<Box<B>>>>,
     /// Whether the body had nothing when it was last asked. Set and read in one task.
     is_waiting: AtomicBool,
-}
-
-impl<B> Default for Lent<B> {
-    fn default() -> Self {
-        Self {
-            body: Mutex::new(None),
-            is_waiting: AtomicBool::new(false),
-        }
-    }
+    flushed: Flushed,
 }
 
 impl<B> Lent<B> {
-    fn body(&self) -> MutexGuard<'_, Option<Pin<Box<B>>>> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(flushed: Flushed) -> Self {
+        Self {
+            body: Mutex::new(None),
+            is_waiting: AtomicBool::new(false),
+            flushed,
+        }
     }
 
-    /// Whether hyper has asked it for more, and it had nothing.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.is_waiting.load(Ordering::Relaxed)
+    /// Whether hyper has asked the body for more, which had nothing, and has nothing left of it, or of the
+    /// head, to write.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_waiting.load(Ordering::Relaxed) && self.flushed.get()
     }
 
     /// The body, which hyper is not to be asked for any more.
@@ -46,11 +45,30 @@ impl<B> Lent<B> {
 
     fn lend(&self, body: B) {
         *self.body() = Some(Box::pin(body));
-        self.waits(false);
+        self.is_waiting(false);
     }
 
-    fn waits(&self, is_waiting: bool) {
+    fn is_waiting(&self, is_waiting: bool) {
+        if !is_waiting {
+            // What it has given is still to be written.
+            self.flushed.set(false);
+        }
         self.is_waiting.store(is_waiting, Ordering::Relaxed);
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<Pin<Box<B>>>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// hyper's hold on a body. It lets go of the body at its end, and not only of this.
+pub(super) struct Loan<B>(Arc<Lent<B>>);
+
+impl<B> Drop for Loan<B> {
+    fn drop(&mut self) {
+        // Foreign code, outside the lock.
+        let body = self.0.take_back();
+        drop(body);
     }
 }
 
@@ -61,7 +79,7 @@ pin_project! {
         /// hyper's until its end.
         Given { #[pin] body: B },
         /// A stream of events, which can be taken back.
-        Lent { lent: Arc<Lent<B>> },
+        Lent { loan: Loan<B> },
     }
 }
 
@@ -75,12 +93,12 @@ impl<B: Body> Body for Relay<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project() {
             RelayProjection::Given { body } => body.poll_frame(cx),
-            RelayProjection::Lent { lent } => {
+            RelayProjection::Lent { loan: Loan(lent) } => {
                 let frame = match &mut *lent.body() {
                     Some(body) => body.as_mut().poll_frame(cx),
                     None => Poll::Ready(None),
                 };
-                lent.waits(frame.is_pending());
+                lent.is_waiting(frame.is_pending());
                 frame
             }
         }
@@ -89,14 +107,14 @@ impl<B: Body> Body for Relay<B> {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Given { body } => body.is_end_stream(),
-            Self::Lent { lent } => lent.body().as_ref().is_none_or(Body::is_end_stream),
+            Self::Lent { loan: Loan(lent) } => lent.body().as_ref().is_none_or(Body::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Given { body } => body.size_hint(),
-            Self::Lent { lent } => match &*lent.body() {
+            Self::Lent { loan: Loan(lent) } => match &*lent.body() {
                 Some(body) => body.size_hint(),
                 None => SizeHint::default(),
             },
@@ -157,19 +175,20 @@ where
         Poll::Ready(Ok(response.map(|body| match lent {
             Some(lent) => {
                 lent.lend(body);
-                Relay::Lent { lent }
+                let loan = Loan(lent);
+                Relay::Lent { loan }
             }
             None => Relay::Given { body },
         })))
     }
 }
 
-/// Whether hyper has nothing more to read of a request, and will write its answer's body in chunks, and
-/// then keep the connection.
+/// Whether hyper has nothing more to read of a request, can write a body in chunks, and then keeps the
+/// connection.
 fn is_over(request: &Request<Incoming>) -> bool {
     let says_more = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
     request.version() == Version::HTTP_11
-        && request.method() != Method::HEAD
+        && ![Method::HEAD, Method::CONNECT].contains(request.method())
         && request.body().is_end_stream()
         && !request.headers().get_all(CONNECTION).iter().any(says_more)
 }
@@ -178,9 +197,11 @@ fn is_over(request: &Request<Incoming>) -> bool {
 fn is_of_chunks<B: Body>(response: &Response<B>) -> bool {
     let headers = response.headers();
     let is_of_events = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
-    response.status() == StatusCode::OK
+    // hyper makes HTTP/1.1 of anything but this.
+    response.version() != Version::HTTP_10
+        && response.status() == StatusCode::OK
         && headers.get(CONTENT_TYPE).is_some_and(is_of_events)
-        && [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING]
+        && [CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING]
             .iter()
             .all(|name| !headers.contains_key(name))
         && response.body().size_hint().exact().is_none()

@@ -208,7 +208,8 @@ fn phase(ending: &watch::Receiver<()>) -> impl FnMut(&mut Context<'_>) -> Phase 
     let ending = ending.clone();
     let mut is_waiting = false;
     move |cx| {
-        // Once it waits, its lock is not for every event: a task's waker stays the same.
+        // Once it waits, its lock is not for every event: a task's waker stays the same. It is the first
+        // thing that the task does, and so never put off by tokio's budget.
         let is_serving = matches!(ending.has_changed(), Ok(false));
         if is_serving && (is_waiting || changed.as_mut().poll(cx).is_pending()) {
             is_waiting = true;
