@@ -92,7 +92,7 @@ fn rate(publishers: usize, topics: &[Topic], publish: impl Fn(&Topic) + Sync) ->
                 })
             })
             .collect();
-        let published = threads.into_iter().map(|thread| thread.join());
+        let published = threads.into_iter().map(thread::ScopedJoinHandle::join);
         published
             .map(|count| count.expect("it does not panic"))
             .sum()
