@@ -82,6 +82,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Whether as much waits as is taken at once.
+    pub(crate) fn holds(&self, most: Size) -> bool {
+        let waiting = self.lock();
+        waiting.items.len() >= most.count || waiting.bytes >= most.bytes
+    }
+
     /// Takes what waits, up to a size and at least one; waits for it for so long, or until there is
     /// something.
     pub(crate) fn take(&self, most: Size, wait: Option<Duration>) -> Taken<T> {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use fanfare_core::history::{Append, HistoryError};
@@ -27,7 +28,8 @@ const BATCH: Size = Size {
     bytes: 4 << 20,
 };
 
-/// How many calls are under way at once: the server works on one while we see to the other.
+/// How many calls are under way at once: the server works on one while we see to the other. The second one is
+/// only sent if it is full: of 64 records, two halves cost the server 1.4 times as much as one call.
 const UNDER_WAY: usize = 2;
 
 /// How often a call is sent again that the server did not take since the script was unknown to it,
@@ -80,7 +82,9 @@ impl Writer {
                 resends += 1;
                 self.send(&mut link, &mut under_way, std::mem::take(&mut again));
             }
-            if again.is_empty() && !link.is_leaving() && under_way.len() < UNDER_WAY {
+            let is_free =
+                under_way.is_empty() || (under_way.len() < UNDER_WAY && self.queue.holds(BATCH));
+            if again.is_empty() && !link.is_leaving() && is_free {
                 let wait = match (under_way.is_empty(), link.is_open()) {
                     (false, _) => Some(Duration::ZERO),
                     (true, true) => None,
@@ -95,9 +99,7 @@ impl Writer {
                         resends = 0;
                         // Whoever waits for the server to come back is told so.
                         self.send(&mut link, &mut under_way, batch);
-                        if under_way.len() < UNDER_WAY {
-                            continue;
-                        }
+                        continue;
                     }
                     Taken::Closed if under_way.is_empty() => return,
                     Taken::Nothing | Taken::Closed => {}
@@ -108,6 +110,8 @@ impl Writer {
                 let is_last_try = resends >= RESENDS;
                 again.extend(self.answer(batch, answer, is_last_try));
                 give_up(&link, &mut under_way);
+                // Whoever was answered publishes again, as a rule, and is to be in the next call.
+                thread::yield_now();
             }
         }
     }
