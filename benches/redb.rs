@@ -193,6 +193,9 @@ fn large(records: usize) {
     fs::create_dir(&killed).expect("made");
     let file = "history.redb";
     fs::copy(directory.join(file), killed.join(file)).expect("copied");
+    // What opening it syncs is to be its own.
+    let copy = fs::File::open(killed.join(file)).expect("there");
+    copy.sync_all().expect("on disk");
     drop(executor);
     drop(history);
     for (how, directory) in [("closed", &directory), ("killed", &killed)] {
