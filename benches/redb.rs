@@ -194,7 +194,8 @@ fn large(records: usize) {
     let file = "history.redb";
     fs::copy(directory.join(file), killed.join(file)).expect("copied");
     // What opening it syncs is to be its own.
-    let copy = fs::File::open(killed.join(file)).expect("there");
+    let copy = fs::OpenOptions::new().write(true).open(killed.join(file));
+    let copy = copy.expect("there");
     copy.sync_all().expect("on disk");
     drop(executor);
     drop(history);

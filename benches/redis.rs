@@ -53,7 +53,11 @@ fn compare(server: &Server, publishers: usize, topics: &[Topic]) {
     let mut connection = server.connection();
     let (mut ours, mut single, mut double) = (Meter::new(), Meter::new(), Meter::new());
     let mut took = Vec::new();
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
+        if round == 1 {
+            (ours, single, double) = (Meter::new(), Meter::new(), Meter::new());
+            took.clear();
+        }
         ours.turn(server, || publish(&history, publishers, topics, &mut took));
         single.turn(server, || bare(&mut connection, publishers, &[]));
         double.turn(server, || bare(&mut connection, publishers, topics));
@@ -102,7 +106,7 @@ impl Meter {
 
     /// The median of the ratios of rounds, and the quarters between which half of them are.
     fn beside(&self, other: &Self) -> String {
-        let rounds = self.rates.iter().zip(&other.rates).skip(1);
+        let rounds = self.rates.iter().zip(&other.rates);
         let ratios = sorted(rounds.map(|(ours, theirs)| ours / theirs));
         let at = |quarter: usize| ratios[ratios.len() * quarter / 4];
         format!("{:.2} ({:.2}-{:.2})", at(2), at(1), at(3))
@@ -111,7 +115,7 @@ impl Meter {
 
 impl std::fmt::Display for Meter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let rates = sorted(self.rates.iter().copied().skip(1));
+        let rates = sorted(self.rates.iter().copied());
         let each = |spent: Duration| spent.div_f64(self.events as f64);
         let (there, here) = (each(self.spent.0), each(self.spent.1));
         let median = rates[rates.len() / 2];

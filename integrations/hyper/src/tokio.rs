@@ -26,7 +26,7 @@
 //!
 //! Other settings of hyper's take an accept loop of your own, over hyper-util's `TokioIo`; after an error
 //! that [is not of one connection](is_of_one_connection), it waits for [`ACCEPT_PAUSE`]. Events
-//! then go through hyper; here they are written past it, once the head is sent.
+//! then go through hyper; here they are [written past it](fanfare_server::http1::serve_connection), once the head is sent.
 
 use std::task::{Context, Poll};
 

@@ -15,7 +15,7 @@ const READ_BYTES: usize = 4 * 1024;
 
 /// A connection, for hyper.
 ///
-/// An event wakes its connection, and hyper then polls both directions. One that had nothing to
+/// An event wakes its connection, and both directions are then polled. One that had nothing to
 /// read remembers that, and asks the system again only when the reactor says that there is
 /// something: so an event costs one system call, the write.
 #[derive(Debug)]

@@ -47,7 +47,9 @@ pub enum Phase {
 /// [`MAX_BUFFER`] or of more than 100 headers ends the connection.
 ///
 /// Once a response is a stream of events, and has none at the moment, hyper has no part in it any more,
-/// until its end: one look at the body for an event, and one write, and no buffers. As long as a client does
+/// until its end: one look at the body for an event, and one write, and no buffers. That is so for a
+/// response 200 of `text/event-stream` that says nothing else of its framing, to a request of HTTP/1.1
+/// without a body, whose `connection`, if it has one, is `keep-alive`; any other is hyper's. As long as a client does
 /// not take what it was sent, its body is not asked for more. A connection that is upgraded, to a WebSocket say,
 /// is the application's, and this ends.
 ///
