@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fanfare_benches::TEXT;
+use fanfare_benches::{sorted, TEXT};
 use fanfare_core::{Broadcaster, Event, Topic};
 use futures_lite::future::block_on;
 
@@ -29,7 +29,7 @@ const RECORDS: usize = 1_000;
 fn main() {
     for publishers in [1, 64] {
         for topics in [1, 100] {
-            compare(publishers, &named(topics));
+            compare(publishers, &fanfare_benches::topics(topics));
         }
     }
 }
@@ -58,10 +58,7 @@ fn compare(publishers: usize, topics: &[Topic]) {
             ratios.push(us / them);
         }
     }
-    let [ours, theirs, ratios] = [ours, theirs, ratios].map(|mut numbers| {
-        numbers.sort_unstable_by(f64::total_cmp);
-        numbers
-    });
+    let [ours, theirs, ratios] = [ours, theirs, ratios].map(sorted);
     let quarter = |numbers: &[f64], quarter: usize| numbers[numbers.len() * quarter / 4];
     println!(
         "{publishers:>2} publishers, {:>3} topics: {:.0}/s; bare loop {:.0}/s; ratio {:.2} ({:.2}-{:.2})",
@@ -121,9 +118,4 @@ impl Bare {
             records.pop_front();
         }
     }
-}
-
-fn named(count: usize) -> Vec<Topic> {
-    let topic = |n| Topic::new(format!("quotes.{n}")).expect("is a topic");
-    (0..count).map(topic).collect()
 }

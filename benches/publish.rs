@@ -50,9 +50,7 @@ fn to_nobody(
 ) {
     group.bench_function(name, |bencher| {
         let hub = Broadcaster::builder().history(records_each).build();
-        let topics: Vec<_> = (0..topics)
-            .map(|i| Topic::new(format!("quotes.{i}")).expect("is a topic"))
-            .collect();
+        let topics = fanfare_benches::topics(topics);
         let publish = |topic: &Topic| {
             let published = hub.try_publish(topic, Event::data(TEXT));
             published.expect("the log is open, and the event is small")

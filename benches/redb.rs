@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
-use fanfare_benches::TEXT;
+use fanfare_benches::{topics, TEXT};
 use fanfare_core::history::{Append, History, Retention};
 use fanfare_core::{Event, EventId, Topic, Topics};
 use fanfare_redb::{Durability, Redb};
@@ -44,17 +44,12 @@ fn main() {
     }
 }
 
-fn topics() -> Vec<Topic> {
-    let topic = |n| Topic::new(format!("quotes.{n}")).expect("is a topic");
-    (0..TOPICS).map(topic).collect()
-}
-
 /// Events per second, and the median and the 99th percentile of a publish.
 fn history(publishers: usize, durability: Durability) -> (f64, Duration, Duration) {
     let directory = tempfile::tempdir().expect("a directory");
     let builder = Redb::builder(directory.path()).retention(RECORDS);
     let history = builder.durability(durability).open().expect("opens");
-    let topics = topics();
+    let topics = topics(TOPICS);
     let executor = LocalExecutor::new();
     let start = Instant::now();
     let tasks: Vec<_> = (0..publishers)
@@ -97,7 +92,7 @@ fn bare(group: usize, durability: Durability) -> f64 {
     builder.set_cache_size(32 << 20);
     let database = builder.create(directory.path().join("bare.redb"));
     let database = database.expect("opens");
-    let topics = topics();
+    let topics = topics(TOPICS);
     let value = format!("a time, a topic and a block {TEXT}\n\n");
     let (start, mut place, mut synced) = (Instant::now(), 0u64, Instant::now());
     let keep = (RECORDS * TOPICS) as u64;
@@ -166,7 +161,7 @@ fn large(records: usize) {
         builder.durability(interval).open().expect("opens")
     };
     let history = open(&directory);
-    let topics = topics();
+    let topics = topics(TOPICS);
     let executor = LocalExecutor::new();
     let start = Instant::now();
     let tasks: Vec<_> = (0..1_000)

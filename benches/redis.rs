@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
-use fanfare_benches::TEXT;
+use fanfare_benches::{sorted, TEXT};
 use fanfare_core::history::{Append, History};
 use fanfare_core::{Event, LastEventId, Topic, Topics};
 use fanfare_redis::RedisHistory;
@@ -40,7 +40,7 @@ fn main() {
     println!("load average {}", load_average());
     for publishers in [1, 64] {
         for topics in [1, 100] {
-            compare(&server, publishers, &named(topics));
+            compare(&server, publishers, &fanfare_benches::topics(topics));
         }
     }
     read_pages(&server);
@@ -123,12 +123,6 @@ impl std::fmt::Display for Meter {
     }
 }
 
-fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut numbers: Vec<_> = numbers.collect();
-    numbers.sort_unstable_by(f64::total_cmp);
-    numbers
-}
-
 fn read_pages(server: &Server) {
     let history = open(server, "64x100");
     for (what, topics) in [
@@ -160,11 +154,6 @@ fn open(server: &Server, stream: &str) -> RedisHistory {
     let topics = Topics::all();
     block_on(history.replay(&topics, &LastEventId::none(), 1)).expect("read");
     history
-}
-
-fn named(count: usize) -> Vec<Topic> {
-    let topic = |n| Topic::new(format!("quotes.{n}")).expect("is a topic");
-    (0..count).map(topic).collect()
 }
 
 /// How many events were published, and how long each took.

@@ -243,6 +243,19 @@ async fn waiting_stream(request: &str) -> io::Result<(Server, Client)> {
     Ok((server, client))
 }
 
+/// An event goes in, and comes out as a chunk.
+async fn carries(server: &Server, client: &mut Client, event: impl Into<Bytes>) -> io::Result<()> {
+    let event = event.into();
+    server.send(event.clone()).await;
+    client.reads(&chunk(&event)).await
+}
+
+/// The stream ends, and its body does.
+async fn ends(events: Events, client: &mut Client) -> io::Result<()> {
+    drop(events);
+    client.reads(b"0\r\n\r\n").await
+}
+
 fn chunk(data: &[u8]) -> Vec<u8> {
     [format!("{:X}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
 }
@@ -252,15 +265,12 @@ async fn events_are_chunks_whatever_their_length() -> io::Result<()> {
     let (server, mut client) = waiting_stream(GET).await?;
     for length in [1, 15, 16, 255, 256, 500, 4_000, 4_096, 70_000, 3_000_000] {
         let event: Vec<u8> = (0..length).map(|at| b'a' + (at % 26) as u8).collect();
-        server.send(event.clone()).await;
-        client.reads(&chunk(&event)).await?;
+        carries(&server, &mut client, event.clone()).await?;
     }
     // Nothing on the wire: an empty chunk would be the end.
     server.send("").await;
-    server.send("after nothing").await;
-    client.reads(&chunk(b"after nothing")).await?;
-    drop(server.events);
-    client.reads(b"0\r\n\r\n").await
+    carries(&server, &mut client, "after nothing").await?;
+    ends(server.events, &mut client).await
 }
 
 /// That hyper has no part in it shows in nothing else: it would look three times, and write the same.
@@ -270,8 +280,7 @@ async fn an_event_takes_one_look_and_one_that_finds_nothing() -> io::Result<()> 
     let (server, mut client) = waiting_stream(GET).await?;
     let before = server.looks.load(Ordering::Relaxed);
     for _ in 0..EVENTS {
-        server.send("event").await;
-        client.reads(&chunk(b"event")).await?;
+        carries(&server, &mut client, "event").await?;
     }
     let looks = server.looks.load(Ordering::Relaxed) - before;
     // One may have been on its way before, and one may still come.
@@ -282,15 +291,12 @@ async fn an_event_takes_one_look_and_one_that_finds_nothing() -> io::Result<()> 
 #[tokio::test]
 async fn a_connection_goes_on_after_a_stream() -> io::Result<()> {
     let (server, mut client) = waiting_stream(GET).await?;
-    server.send("one").await;
-    client.reads(&chunk(b"one")).await?;
+    carries(&server, &mut client, "one").await?;
     // While the stream is open, and in two parts.
     client.says("GET /first HTTP/1.1\r\nhost: te").await?;
-    server.send("two").await;
-    client.reads(&chunk(b"two")).await?;
+    carries(&server, &mut client, "two").await?;
     client.says("st\r\n\r\n").await?;
-    drop(server.events);
-    client.reads(b"0\r\n\r\n").await?;
+    ends(server.events, &mut client).await?;
     client.reads_until("/first").await?;
     client.reads_until("0\r\n\r\n").await?;
     // And when it has ended.
@@ -305,10 +311,8 @@ async fn a_connection_goes_on_after_a_stream() -> io::Result<()> {
 async fn what_was_asked_in_advance_is_answered_after_the_stream() -> io::Result<()> {
     let both = format!("{GET}GET /next HTTP/1.1\r\nhost: test\r\n\r\n");
     let (server, mut client) = waiting_stream(&both).await?;
-    server.send("one").await;
-    client.reads(&chunk(b"one")).await?;
-    drop(server.events);
-    client.reads(b"0\r\n\r\n").await?;
+    carries(&server, &mut client, "one").await?;
+    ends(server.events, &mut client).await?;
     client.reads_until("/next").await?;
     Ok(())
 }
@@ -324,8 +328,7 @@ async fn who_leaves_is_noticed() -> io::Result<()> {
 #[tokio::test]
 async fn who_leaves_after_an_event_is_noticed() -> io::Result<()> {
     let (server, mut client) = waiting_stream(GET).await?;
-    server.send("one").await;
-    client.reads(&chunk(b"one")).await?;
+    carries(&server, &mut client, "one").await?;
     drop(client);
     let noticed = timeout(DEADLINE, server.events.closed()).await;
     noticed.map_err(Into::into)
@@ -346,9 +349,12 @@ async fn a_shutdown_waits_for_the_end_of_a_stream() -> io::Result<()> {
     let (server, mut client) = waiting_stream(GET).await?;
     drop(server.stop);
     // Nobody is accepted any more.
-    while TcpStream::connect(server.address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    let closes = async {
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, closes).await?;
     let sent = server.events.send(Ok("last words".into())).await;
     sent.expect("it is open");
     client.reads(&chunk(b"last words")).await?;
@@ -398,16 +404,13 @@ async fn what_a_client_has_not_read_yet_comes_before_what_is_sent_then() -> io::
     let mut client = Client::asks(server.address, GET).await?;
     client.reads_until("\r\n\r\n").await?;
     for _ in 0..ROOM {
-        server.send(event.clone()).await;
-        client.reads(&chunk(&event)).await?;
+        carries(&server, &mut client, event.clone()).await?;
     }
     for _ in 0..ROOM {
         client.reads(&chunk(&event)).await?;
     }
-    server.send("live").await;
-    client.reads(&chunk(b"live")).await?;
-    drop(server.events);
-    client.reads(b"0\r\n\r\n").await
+    carries(&server, &mut client, "live").await?;
+    ends(server.events, &mut client).await
 }
 
 #[tokio::test]
@@ -428,10 +431,8 @@ async fn an_answer_of_http_1_0_has_no_chunks() -> io::Result<()> {
 async fn a_request_with_a_body_is_answered_too() -> io::Result<()> {
     let request = "POST /stream HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nbody";
     let (server, mut client) = waiting_stream(request).await?;
-    server.send("one").await;
-    client.reads(&chunk(b"one")).await?;
-    drop(server.events);
-    client.reads(b"0\r\n\r\n").await
+    carries(&server, &mut client, "one").await?;
+    ends(server.events, &mut client).await
 }
 
 #[tokio::test]
@@ -506,8 +507,7 @@ async fn who_does_not_stop_talking_is_not_listened_to() -> io::Result<()> {
         said += result?;
         assert!(said < 100_000_000, "100 MB are kept");
     }
-    server.send("one").await;
-    client.reads(&chunk(b"one")).await
+    carries(&server, &mut client, "one").await
 }
 
 #[tokio::test]

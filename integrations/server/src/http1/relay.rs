@@ -45,10 +45,11 @@ impl<B> Lent<B> {
 
     fn lend(&self, body: B) {
         *self.body() = Some(Box::pin(body));
-        self.is_waiting(false);
+        self.note(false);
     }
 
-    fn is_waiting(&self, is_waiting: bool) {
+    /// What the body has said: that it has nothing, or something.
+    fn note(&self, is_waiting: bool) {
         if !is_waiting {
             // What it has given is still to be written.
             self.flushed.set(false);
@@ -67,8 +68,7 @@ pub(super) struct Loan<B>(Arc<Lent<B>>);
 impl<B> Drop for Loan<B> {
     fn drop(&mut self) {
         // Foreign code, outside the lock.
-        let body = self.0.take_back();
-        drop(body);
+        drop(self.0.take_back());
     }
 }
 
@@ -98,7 +98,7 @@ impl<B: Body> Body for Relay<B> {
                     Some(body) => body.as_mut().poll_frame(cx),
                     None => Poll::Ready(None),
                 };
-                lent.is_waiting(frame.is_pending());
+                lent.note(frame.is_pending());
                 frame
             }
         }
