@@ -84,6 +84,7 @@
 mod error;
 mod extract;
 mod response;
+mod serve;
 mod server;
 
 pub use error::PublishError;
@@ -91,4 +92,5 @@ pub use extract::LastEventId;
 #[doc(inline)]
 pub use fanfare_server::{bind, bind_with, TcpOptions};
 pub use response::Sse;
+pub use serve::{serve, Serve};
 pub use server::HttpServerExt;

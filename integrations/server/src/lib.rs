@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+pub mod chunks;
 #[cfg(feature = "http1")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http1")))]
 pub mod http1;

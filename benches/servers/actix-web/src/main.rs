@@ -16,13 +16,10 @@ use bench_server_shared::{
     KEEP_ALIVE,
 };
 use clients::Clients;
-use fanfare::actix_web::{LastEventId, Sse};
+use fanfare::actix_web::{bind_with, LastEventId, Sse, TcpOptions};
 use fanfare::response::HEADERS;
 use fanfare::Broadcaster;
 use serde::Deserialize;
-
-/// As many connections may wait to be accepted as with `fanfare::axum::bind`.
-const BACKLOG: u32 = 4_096;
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
@@ -53,25 +50,42 @@ async fn main() -> std::io::Result<()> {
             )),
         };
     };
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             // Bursts are large.
             .app_data(PayloadConfig::new(usize::MAX))
             .configure(routes.clone())
             .service(versions)
-    })
-    .workers(settings.workers)
-    .backlog(BACKLOG)
-    .tcp_nodelay(true)
-    // Else actix-web notices that a client has left when it next writes.
-    .h1_allow_half_closed(false)
-    .shutdown_signal(fanfare::signal())
-    .shutdown_timeout(0)
-    .bind(settings.address())?;
-    for address in server.addrs() {
-        say_listening(address)?;
+    };
+    let options = match kind {
+        Kind::Fanfare => TcpOptions::new(),
+        // Nobody but us has the kernel drop clients that take nothing.
+        Kind::Native => TcpOptions::new().user_timeout(None),
+    };
+    let listener = bind_with(settings.address(), options)?;
+    say_listening(listener.local_addr()?)?;
+    match kind {
+        Kind::Fanfare => {
+            fanfare::actix_web::serve(listener, app)
+                .workers(settings.workers)
+                .with_graceful_shutdown(fanfare::signal())
+                .shutdown_timeout(0)
+                .run()
+                .await
+        }
+        Kind::Native => {
+            HttpServer::new(app)
+                .workers(settings.workers)
+                .tcp_nodelay(true)
+                // Else actix-web notices that a client has left when it next writes.
+                .h1_allow_half_closed(false)
+                .shutdown_signal(fanfare::signal())
+                .shutdown_timeout(0)
+                .listen(listener)?
+                .run()
+                .await
+        }
     }
-    server.run().await
 }
 
 #[derive(Deserialize)]

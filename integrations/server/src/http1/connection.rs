@@ -9,7 +9,7 @@ use std::task::{ready, Context, Poll};
 use hyper::body::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::pieces::poll_write_pieces;
+use crate::chunks::{poll_write_pieces, Socket};
 
 /// A connection of which is known whether hyper still has something to write to it.
 pub(super) struct Connection<I> {
@@ -106,6 +106,27 @@ impl<I: Write + Unpin> Write for Connection<I> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.flushed.set(false);
-        poll_write_pieces(Pin::new(&mut self.io), cx, pieces)
+        poll_write_pieces(cx, &mut Io(&mut self.io), pieces)
+    }
+}
+
+/// hyper's idea of a connection, as chunks are written to it.
+pub(super) struct Io<'a, I>(pub(super) &'a mut I);
+
+impl<I: Write + Unpin> Socket for Io<'_, I> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write_vectored(cx, pieces)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(cx)
     }
 }

@@ -1,6 +1,5 @@
 //! [`Direct`]: a stream of events that is written to its socket without hyper.
 
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
 
@@ -8,10 +7,10 @@ use http_body::Body;
 use hyper::body::{Buf, Bytes};
 use hyper::rt::{Read, ReadBuf, Write};
 
-use super::connection::Connection;
-use super::pieces::poll_write_pieces;
+use super::connection::{Connection, Io};
+use crate::chunks::{Broken, Chunks};
 
-/// A body whose head has been sent, and from here on goes to the socket in chunks (RFC 9112, section 7.1).
+/// A body whose head has been sent, and from here on goes to the socket in chunks.
 ///
 /// An event costs one look at the body and one write. hyper would look three times, and keep a buffer of
 /// 8 KiB for what a client does not say.
@@ -21,16 +20,8 @@ pub(super) struct Direct<I, B> {
     early: Vec<u8>,
     /// None after its end.
     body: Option<Pin<Box<B>>>,
-    /// What is being written.
-    chunk: Option<Chunk>,
+    chunks: Chunks,
 }
-
-/// How many events may be sent in a row, by a body that always has one to a client that always reads: others
-/// on the same thread get their turn. Not every runtime sees to that.
-const MAX_STREAK: usize = 64;
-
-/// The client has left, or the body has failed: the connection is of no use any more.
-pub(super) struct Broken;
 
 impl<I: Read + Write + Unpin, B: Body> Direct<I, B> {
     pub(super) fn new(connection: Connection<I>, body: Pin<Box<B>>) -> Self {
@@ -39,7 +30,7 @@ impl<I: Read + Write + Unpin, B: Body> Direct<I, B> {
             io,
             early,
             body: Some(body),
-            chunk: None,
+            chunks: Chunks::new(),
         }
     }
 
@@ -50,41 +41,13 @@ impl<I: Read + Write + Unpin, B: Body> Direct<I, B> {
 
     /// Writes until the body's end is written.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        match self.poll_write(cx) {
+        let Self {
+            io, body, chunks, ..
+        } = self;
+        match chunks.poll_write(cx, &mut Io(io), |cx| poll_piece(body, cx)) {
             Poll::Pending => self.poll_left(cx).map(Err),
             end => end,
         }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        for _ in 0..MAX_STREAK {
-            if let Some(chunk) = &mut self.chunk {
-                ready!(chunk.poll_write(&mut self.io, cx)).map_err(|_| Broken)?;
-                // Its data is shared, and not to be kept until the next.
-                self.chunk = None;
-            }
-            let Some(body) = &mut self.body else {
-                return Poll::Ready(Ok(()));
-            };
-            let data = match ready!(body.as_mut().poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(mut data) if data.has_remaining() => data.copy_to_bytes(data.remaining()),
-                    // An empty chunk would be the last.
-                    Ok(_) => continue,
-                    // Trailers, which nobody was promised.
-                    Err(_) => Bytes::new(),
-                },
-                Some(Err(_)) => return Poll::Ready(Err(Broken)),
-                None => Bytes::new(),
-            };
-            if data.is_empty() {
-                // What it holds is for others, however long the client takes to read its end.
-                self.body = None;
-            }
-            self.chunk = Some(Chunk::new(data));
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Ready when the client has left. What it says is kept for later; and as long as something is, it is
@@ -105,62 +68,27 @@ impl<I: Read + Write + Unpin, B: Body> Direct<I, B> {
     }
 }
 
-/// A chunk, and how much of it has been written. One without data is the last.
-struct Chunk {
-    /// Its size in hexadecimal, as hyper writes it, at the end.
-    head: [u8; HEAD],
-    head_starts: usize,
-    data: Bytes,
-    written: usize,
-}
-
-/// Every number's digits, and a line's end.
-const HEAD: usize = usize::BITS as usize / 4 + END.len();
-const END: &[u8] = b"\r\n";
-
-impl Chunk {
-    fn new(data: Bytes) -> Self {
-        let mut head = [0; HEAD];
-        let mut head_starts = HEAD - END.len();
-        head[head_starts..].copy_from_slice(END);
-        let mut size = data.len();
-        loop {
-            head_starts -= 1;
-            head[head_starts] = b"0123456789ABCDEF"[size % 16];
-            size /= 16;
-            if size == 0 {
-                break;
+/// The body's next piece. One without bytes is its end, after which it is gone: what it holds is for others,
+/// however long the client takes to read its end.
+fn poll_piece<B: Body>(
+    body: &mut Option<Pin<Box<B>>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, B::Error>>> {
+    while let Some(there) = body {
+        match ready!(there.as_mut().poll_frame(cx)).map(|frame| frame.map(|it| it.into_data())) {
+            Some(Ok(Ok(mut data))) if data.has_remaining() => {
+                let length = data.remaining();
+                return Poll::Ready(Some(Ok(data.copy_to_bytes(length))));
             }
-        }
-        Self {
-            head,
-            head_starts,
-            data,
-            written: 0,
-        }
-    }
-
-    /// Writes what has not been written, and has it sent.
-    fn poll_write(
-        &mut self,
-        io: &mut (impl Write + Unpin),
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let mut pieces = [
-                IoSlice::new(&self.head[self.head_starts..]),
-                IoSlice::new(&self.data),
-                IoSlice::new(END),
-            ];
-            let mut rest = &mut pieces[..];
-            IoSlice::advance_slices(&mut rest, self.written);
-            if rest.is_empty() {
-                return Pin::new(io).poll_flush(cx);
-            }
-            match ready!(poll_write_pieces(Pin::new(&mut *io), cx, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                length => self.written += length,
+            // An empty chunk would be the last.
+            Some(Ok(Ok(_))) => {}
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            // The end; or trailers, which nobody was promised.
+            None | Some(Ok(Err(_))) => {
+                *body = None;
+                return Poll::Ready(Some(Ok(Bytes::new())));
             }
         }
     }
+    Poll::Ready(None)
 }

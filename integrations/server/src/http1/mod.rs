@@ -3,7 +3,6 @@
 
 mod connection;
 mod direct;
-mod pieces;
 mod relay;
 
 use std::error::Error;
@@ -23,6 +22,7 @@ use hyper::service::Service;
 use self::connection::Connection;
 use self::direct::Direct;
 use self::relay::{Lent, Relaying};
+use crate::chunks::Broken;
 use crate::MAX_BUFFER;
 
 /// What a connection is to do.
@@ -78,7 +78,7 @@ pub async fn serve_connection<I, T, S, B>(
     let mut connection = Connection::new(io, Vec::new());
     while let Some(mut direct) = answer(connection, &builder, service.clone(), &mut phase).await {
         let end = poll_fn(|cx| match phase(cx) {
-            Phase::End => Poll::Ready(Err(direct::Broken)),
+            Phase::End => Poll::Ready(Err(Broken)),
             Phase::Serve | Phase::Finish => direct.poll_end(cx),
         });
         if end.await.is_err() {

@@ -1,0 +1,232 @@
+//! [`Wire`]: a connection's socket, and the stream of events that goes to it, which actix-web's dispatcher
+//! shares with [`Connection`](super::connection::Connection).
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{ready, Context, Poll};
+
+use actix_http::{Payload, Request, Response};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use actix_web::http::{Method, StatusCode, Version};
+use actix_web::rt::net::TcpStream;
+use bytes::Bytes;
+use fanfare_server::chunks::Socket;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a connection has. All of it is used in one task.
+pub(super) struct Wire {
+    socket: RefCell<TcpStream>,
+    /// Whether everything that the dispatcher had to write has been written. It flushes when that is so, and
+    /// writes before.
+    is_flushed: Cell<bool>,
+    /// The body of a stream of events, until its end.
+    body: RefCell<Option<BoxBody>>,
+    /// Whether the body had nothing when the dispatcher last asked.
+    is_waiting: Cell<bool>,
+    /// Whether the body goes to the socket directly, and the dispatcher is not to have any of it.
+    is_direct: Cell<bool>,
+}
+
+impl Wire {
+    pub(super) fn new(socket: TcpStream) -> Self {
+        Self {
+            socket: RefCell::new(socket),
+            is_flushed: Cell::new(false),
+            body: RefCell::new(None),
+            is_waiting: Cell::new(false),
+            is_direct: Cell::new(false),
+        }
+    }
+
+    pub(super) fn is_direct(&self) -> bool {
+        self.is_direct.get()
+    }
+
+    /// Takes the body from the dispatcher, if that has asked it for more, which had nothing, and has
+    /// nothing left of it, or of the head, to write.
+    pub(super) fn take_if_idle(&self) {
+        if self.is_waiting.get() && self.is_flushed.get() {
+            self.is_direct.set(true);
+        }
+    }
+
+    /// Has the dispatcher end the response.
+    pub(super) fn give_back(&self) {
+        self.is_waiting.set(false);
+        self.is_direct.set(false);
+    }
+
+    /// The body's next piece, which has bytes; none when it has ended.
+    pub(super) fn poll_piece(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Box<dyn Error>>>> {
+        let mut body = self.body.borrow_mut();
+        while let Some(there) = &mut *body {
+            match ready!(there.as_pin_mut().poll_next(cx)) {
+                // An empty chunk would be the last.
+                Some(Ok(bytes)) if bytes.is_empty() => {}
+                Some(piece) => return Poll::Ready(Some(piece)),
+                None => *body = None,
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Ready if the client has said something, or has left.
+    pub(super) fn poll_said(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.borrow().poll_read_ready(cx).map(drop)
+    }
+}
+
+impl Socket for &Wire {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.socket.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.socket.borrow_mut()).poll_write_vectored(cx, pieces)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket.borrow_mut()).poll_flush(cx)
+    }
+}
+
+/// The socket as the dispatcher has it.
+pub(super) struct Io(pub(super) Rc<Wire>);
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.is_flushed.set(false);
+        Pin::new(&mut *self.0.socket.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut *self.0.socket.borrow_mut()).poll_flush(cx))?;
+        self.0.is_flushed.set(true);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.socket.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+/// The wire of a request, if its answer may be taken from the dispatcher: one in chunks, to a client of which
+/// nothing more is to be read.
+pub(super) fn of(request: &mut Request) -> Option<Rc<Wire>> {
+    let is_over = request.version() == Version::HTTP_11
+        && ![Method::HEAD, Method::CONNECT].contains(request.method())
+        && matches!(request.payload(), Payload::None);
+    is_over.then(|| request.conn_data().cloned()).flatten()
+}
+
+/// Puts the body of a stream of events on the wire, from where it can be taken.
+pub(super) fn lend<B: MessageBody + 'static>(
+    wire: Option<Rc<Wire>>,
+    response: Response<B>,
+) -> Response<Relay<B>> {
+    let wire = wire.filter(|_| is_of_chunks(&response));
+    response.map_body(|_, body| match wire {
+        Some(wire) => {
+            *wire.body.borrow_mut() = Some(body.boxed());
+            wire.give_back();
+            Relay::Lent { loan: Loan(wire) }
+        }
+        None => Relay::Given { body },
+    })
+}
+
+/// Whether a response is a stream of events, and nothing else is said of how its body is sent.
+fn is_of_chunks<B: MessageBody>(response: &Response<B>) -> bool {
+    let headers = response.headers();
+    response.status() == StatusCode::OK
+        && headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+        && !headers.contains_key(CONTENT_LENGTH)
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && response.head().chunked()
+        && !response.head().upgrade()
+        && response.body().size() == BodySize::Stream
+}
+
+/// The dispatcher's hold on a body. It lets go of the body at its end, and not only of this.
+pub(super) struct Loan(Rc<Wire>);
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.0.give_back();
+        // Foreign code, while nothing is borrowed.
+        let body = self.0.body.borrow_mut().take();
+        drop(body);
+    }
+}
+
+pin_project! {
+    /// A response's body for the dispatcher.
+    #[project = RelayProjection]
+    pub(super) enum Relay<B> {
+        /// The dispatcher's until its end.
+        Given { #[pin] body: B },
+        /// A stream of events, which can be taken.
+        Lent { loan: Loan },
+    }
+}
+
+impl<B: MessageBody> MessageBody for Relay<B> {
+    type Error = Box<dyn Error>;
+
+    fn size(&self) -> BodySize {
+        match self {
+            Self::Given { body } => body.size(),
+            Self::Lent { .. } => BodySize::Stream,
+        }
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        match self.project() {
+            RelayProjection::Given { body } => body.poll_next(cx).map_err(Into::into),
+            RelayProjection::Lent { loan: Loan(wire) } => {
+                if wire.is_direct() {
+                    // It is asked elsewhere, in the same task.
+                    return Poll::Pending;
+                }
+                let piece = wire.poll_piece(cx);
+                wire.is_waiting.set(piece.is_pending());
+                if piece.is_ready() {
+                    // What it has given is still to be written.
+                    wire.is_flushed.set(false);
+                }
+                piece
+            }
+        }
+    }
+}
