@@ -18,12 +18,16 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
 use actix_web::middleware::{Condition, DefaultHeaders, Logger};
 use actix_web::web::{self, Bytes, Data, Html, PayloadConfig};
+#[cfg(feature = "tls")]
+use actix_web::HttpServer;
 use actix_web::{
     delete, guard, post, route, App, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
-    HttpServer, Responder, ResponseError,
+    Responder, ResponseError,
 };
 use demo_shared::{path, Credentials, Demo, Flags, Parser, Presented, Reply};
-use fanfare::actix_web::{bind_with, HttpServerExt, LastEventId, Sse, TcpOptions};
+#[cfg(feature = "tls")]
+use fanfare::actix_web::HttpServerExt as _;
+use fanfare::actix_web::{bind_with, serve, LastEventId, Sse, TcpOptions};
 use fanfare::tickets::take_from_target;
 
 #[actix_web::main]
@@ -33,9 +37,7 @@ async fn main() -> std::io::Result<()> {
     let demo = Data::new(Demo::start(&flags)?);
     let hub = demo.hub().clone();
 
-    // actix-web's limit of connections is each worker's.
-    let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get);
-    let mut server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .app_data(demo.clone())
             .app_data(PayloadConfig::new(demo_shared::MAX_DATA))
@@ -58,34 +60,44 @@ async fn main() -> std::io::Result<()> {
             .service((ticket, poll, long_poll, disconnect))
             .service((stats, metrics, debug_page, debug))
             .default_service(web::to(no_route))
-    })
-    .workers(workers)
-    .max_connections(flags.max_connections().div_ceil(workers))
-    .stream_until(&hub, hub.drain_when(fanfare::signal(), flags.drain()))
-    .shutdown_timeout(flags.grace().as_secs());
-    if let Some(timeout) = flags.header_timeout() {
-        server = server.client_request_timeout(timeout);
-    }
+    };
+    let signal = hub.drain_when(fanfare::signal(), flags.drain());
+    // actix-web's limit of connections is each worker's.
+    let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get);
+    let max_connections = flags.max_connections().div_ceil(workers);
+    let grace = flags.grace();
     let options = TcpOptions::new().keep_alive(hub.keep_alive_interval());
     let listener = bind_with(flags.address(), options)?;
+    let address = listener.local_addr()?;
     if flags.tls() {
         #[cfg(feature = "tls")]
         {
             let certificate = demo_shared::tls::Certificate::self_signed(&flags)?;
-            let server = server.listen_rustls_0_23(listener, certificate.server_config()?)?;
-            for address in server.addrs() {
-                demo_shared::say_listening_with_tls(address)?;
+            let mut server = HttpServer::new(app)
+                .workers(workers)
+                .max_connections(max_connections)
+                .stream_until(&hub, signal)
+                .shutdown_timeout(grace.as_secs());
+            if let Some(timeout) = flags.header_timeout() {
+                server = server.client_request_timeout(timeout);
             }
-            return hub.serve(server.run(), flags.grace()).await;
+            let server = server.listen_rustls_0_23(listener, certificate.server_config()?)?;
+            demo_shared::say_listening_with_tls(address)?;
+            return hub.serve(server.run(), grace).await;
         }
         #[cfg(not(feature = "tls"))]
         Flags::refuse(demo_shared::BUILT_WITHOUT_TLS);
     }
-    let server = server.listen(listener)?;
-    for address in server.addrs() {
-        demo_shared::say_listening(address)?;
+    let mut server = serve(listener, app)
+        .workers(workers)
+        .max_connections(max_connections)
+        .with_graceful_shutdown(signal)
+        .shutdown_timeout(grace.as_secs());
+    if let Some(timeout) = flags.header_timeout() {
+        server = server.client_request_timeout(timeout);
     }
-    hub.serve(server.run(), flags.grace()).await
+    demo_shared::say_listening(address)?;
+    hub.serve(server.run(), grace).await
 }
 
 fn take_ticket(request: &mut ServiceRequest) {

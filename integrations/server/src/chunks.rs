@@ -228,14 +228,26 @@ mod tests {
 
     #[test]
     fn chunks_arrive_whole_whatever_their_length_and_the_sockets_width() {
-        for length in [1, 15, 16, SHORT - 7, SHORT - 6, LONG - 8, LONG - 7, 4 * LONG] {
+        for length in [
+            1,
+            15,
+            16,
+            SHORT - 7,
+            SHORT - 6,
+            LONG - 8,
+            LONG - 7,
+            4 * LONG,
+        ] {
             let event: Bytes = (0..length).map(|at| b'a' + (at % 26) as u8).collect();
             let mut wire = format!("{length:X}\r\n").into_bytes();
             wire.extend_from_slice(&event);
             wire.extend_from_slice(b"\r\n3\r\nend\r\n0\r\n\r\n");
             let pieces = [event, Bytes::from_static(b"end"), Bytes::new()];
             for width in [length / 50 + 1, length / 3 + 1, length + 5, usize::MAX] {
-                assert!(sent(&pieces, width) == wire, "{length} bytes, {width} at once");
+                assert!(
+                    sent(&pieces, width) == wire,
+                    "{length} bytes, {width} at once"
+                );
             }
         }
     }

@@ -49,6 +49,7 @@ where
                 Poll::Pending => {}
             }
         }
+        wire.ask_whether_it_listens();
         let end = dispatcher.as_mut().poll(cx);
         if end.is_pending() {
             wire.take_if_idle();

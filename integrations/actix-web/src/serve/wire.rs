@@ -30,6 +30,9 @@ pub(super) struct Wire {
     is_waiting: Cell<bool>,
     /// Whether the body goes to the socket directly, and the dispatcher is not to have any of it.
     is_direct: Cell<bool>,
+    /// Whether the dispatcher has read when it last could. It does not once it has more requests than it keeps,
+    /// and then asks to be polled again and again.
+    listens: Cell<bool>,
 }
 
 impl Wire {
@@ -40,6 +43,7 @@ impl Wire {
             body: RefCell::new(None),
             is_waiting: Cell::new(false),
             is_direct: Cell::new(false),
+            listens: Cell::new(false),
         }
     }
 
@@ -78,9 +82,17 @@ impl Wire {
         Poll::Ready(None)
     }
 
-    /// Ready if the client has said something, or has left.
+    /// Ready if the client has said something, or has left, and the dispatcher would read it.
     pub(super) fn poll_said(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.listens.get() {
+            return Poll::Pending;
+        }
         self.socket.borrow().poll_read_ready(cx).map(drop)
+    }
+
+    /// What the dispatcher does when it is polled is to show whether it still reads.
+    pub(super) fn ask_whether_it_listens(&self) {
+        self.listens.set(false);
     }
 }
 
@@ -111,6 +123,7 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.0.listens.set(true);
         Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(cx, buffer)
     }
 }
