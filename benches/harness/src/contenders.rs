@@ -65,6 +65,16 @@ pub fn control(contenders: Vec<Contender>) -> Vec<Contender> {
     contenders.into_iter().map(again).collect()
 }
 
+/// What Rocket costs by itself, with a body that only copies, in the place of its native way.
+#[must_use]
+pub fn bare(contenders: Vec<Contender>) -> Vec<Contender> {
+    let alone = |one: Contender| match (&*one.server.name, &*one.kind) {
+        ("rocket", "native") => one.under_another_name("bare", "bare"),
+        _ => one,
+    };
+    contenders.into_iter().map(alone).collect()
+}
+
 /// All names that [`find`] knows.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let servers = SERVERS.into_iter().map(|(name, _)| name);
@@ -107,19 +117,42 @@ mod tests {
         assert_eq!(all.len(), names().count());
     }
 
-    #[test]
-    fn the_control_is_the_same_server_under_another_name() {
-        let of_kind = |kind: &str| Contender {
+    fn contender(name: &str, kind: &str) -> Contender {
+        Contender {
             server: Server {
-                name: "axum".to_owned(),
+                name: name.to_owned(),
                 kind: kind.to_owned(),
             },
             program: "unused".into(),
             kind: kind.to_owned(),
             publishes_lines: true,
             has_usual_ids: true,
-        };
-        let both = control(vec![of_kind("fanfare"), of_kind("native")]);
+        }
+    }
+
+    #[test]
+    fn only_rocket_is_measured_alone() {
+        let all = vec![
+            contender("rocket", "fanfare"),
+            contender("rocket", "native"),
+            contender("axum", "native"),
+        ];
+        let all = bare(all);
+        let kinds = all.iter().map(|one| (&*one.server.kind, &*one.kind));
+        let expect = [
+            ("fanfare", "fanfare"),
+            ("bare", "bare"),
+            ("native", "native"),
+        ];
+        assert_eq!(kinds.collect::<Vec<_>>(), expect);
+    }
+
+    #[test]
+    fn the_control_is_the_same_server_under_another_name() {
+        let both = control(vec![
+            contender("axum", "fanfare"),
+            contender("axum", "native"),
+        ]);
         let kinds = both.iter().map(|one| (&*one.server.kind, &*one.kind));
         let expect = [("fanfare", "fanfare"), ("control", "fanfare")];
         assert_eq!(kinds.collect::<Vec<_>>(), expect);

@@ -89,7 +89,8 @@ pub struct Server {
     /// `axum`, `hyper`, ..., `floor`, `nchan`, `better-sse`.
     pub name: String,
     /// `fanfare`, `native`, `floor`, `peer`, or a transport: `sse`, `websocket`, `long-poll`, `poll`.
-    /// `fanfare-inline` wakes inline, and `control` is Fanfare once more, in the place of `native`.
+    /// `fanfare-inline` wakes inline. In the place of `native`, `control` is Fanfare once more, and `bare` the
+    /// framework by itself.
     pub kind: String,
 }
 
@@ -110,7 +111,7 @@ impl Server {
     /// Whether it is what Fanfare in a framework is compared with.
     #[must_use]
     pub fn is_base(&self) -> bool {
-        matches!(&*self.kind, "native" | "control")
+        matches!(&*self.kind, "native" | "control" | "bare")
     }
 
     /// Whether it is the bare loop.

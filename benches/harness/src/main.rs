@@ -51,6 +51,10 @@ struct Flags {
     /// Fanfare once more in the place of each native way: whether equal servers come out equal
     #[arg(long, hide = true)]
     control: bool,
+
+    /// What Rocket costs by itself, in the place of its native way
+    #[arg(long, hide = true, conflicts_with = "control")]
+    bare: bool,
 }
 
 fn main() -> ExitCode {
@@ -177,6 +181,8 @@ fn chosen_contenders(flags: &Flags) -> Result<(Vec<Contender>, Vec<Skipped>), Bo
     }
     let contenders = if flags.control {
         contenders::control(contenders)
+    } else if flags.bare {
+        contenders::bare(contenders)
     } else {
         contenders
     };

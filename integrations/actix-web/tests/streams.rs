@@ -3,7 +3,7 @@
 #[path = "../../server/tests/streams/contract.rs"]
 mod contract;
 
-use std::future::Future;
+use std::future::{pending, Future};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -55,8 +55,15 @@ async fn answer(request: HttpRequest, streams: Data<Streams>) -> HttpResponse {
     if request.query_string() == "without-chunks" {
         response.no_chunking(4);
     }
+    if request.query_string() == "kept" {
+        actix_web::rt::spawn(async move {
+            pending::<()>().await;
+            drop(request);
+        });
+        return response.body(stream);
+    }
     // Left to the application by actix-web, and seen to by `Sse`.
-    if request.method() == Method::HEAD {
+    if request.method() == Method::HEAD && request.query_string() != "as-it-is" {
         return response.body(body::None::new());
     }
     let mut response = response.body(BoxBody::new(stream));
@@ -107,4 +114,57 @@ async fn a_request_with_a_body_may_be_asked_meanwhile() -> io::Result<()> {
     client.says("body").await?;
     client.reads_until("/next").await?;
     Ok(())
+}
+
+/// actix-web reads a body to its end for `HEAD`, and sends nothing of it.
+#[tokio::test]
+async fn a_head_alone_has_no_chunks() -> io::Result<()> {
+    let request = "HEAD /stream?as-it-is HTTP/1.1\r\nhost: test\r\n\r\n";
+    let (server, mut client) = contract::waiting_stream(request).await?;
+    for _ in 0..10 {
+        server.send("one").await;
+    }
+    drop(server.events);
+    client
+        .says("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await?;
+    let next = client.reads_until("/next").await?;
+    assert!(next.starts_with("HTTP/1.1 200 OK\r\n"), "{next}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_sends_what_is_no_request_is_disconnected() -> io::Result<()> {
+    let (server, mut client) = contract::waiting_stream(contract::GET).await?;
+    contract::carries(&server, &mut client, "one").await?;
+    client.says("what is no request\r\n\r\n").await?;
+    tokio::time::timeout(DEADLINE, server.events.closed()).await?;
+    assert_eq!(client.reads_to_end().await?, b"");
+    Ok(())
+}
+
+/// Whoever keeps a request.
+#[tokio::test]
+async fn a_connection_is_closed_when_it_is_over() -> io::Result<()> {
+    let request = "GET /stream?kept HTTP/1.1\r\nhost: test\r\n\r\n";
+    let (server, mut client) = contract::waiting_stream(request).await?;
+    contract::carries(&server, &mut client, "one").await?;
+    let cut = server.events.send(Err(Cut)).await;
+    cut.expect("it is open");
+    assert_eq!(client.reads_to_end().await?, b"");
+    Ok(())
+}
+
+/// Otherwise it might not read the answer.
+#[tokio::test]
+async fn who_is_answered_early_may_send_the_rest() -> io::Result<()> {
+    const HALF: usize = 8_000_000;
+    let server = Server::start().await?;
+    let head = format!(
+        "POST /early HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",
+        2 * HALF
+    );
+    let mut client = Client::asks(server.address, &head).await?;
+    client.reads_until("/early").await?;
+    client.says(&"x".repeat(HALF)).await
 }

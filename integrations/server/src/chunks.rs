@@ -1,5 +1,7 @@
 //! [`Chunks`]: a stream of events on its way to a socket, in the chunks of HTTP/1.1.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::task::{ready, Context, Poll};
 
@@ -70,6 +72,19 @@ impl Chunks {
 /// The client has left, or the body has failed: the connection is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client has left, or the body has failed")
+    }
+}
+
+impl Error for Broken {}
+
+/// Whether a `content-type` is that of events.
+pub fn is_of_events(content_type: &[u8]) -> bool {
+    content_type.starts_with(b"text/event-stream")
+}
 
 /// A chunk, and how much of it has been written. One without data is the last.
 #[derive(Debug)]

@@ -134,7 +134,7 @@ fn colour(kind: &str) -> &'static Colour {
     let [fanfare, native, floor, peer, websocket, long_poll, poll, other] = &KINDS;
     match kind {
         "fanfare" | "fanfare-inline" | "sse" => fanfare,
-        "native" | "control" => native,
+        "native" | "control" | "bare" => native,
         "floor" => floor,
         "peer" => peer,
         "websocket" => websocket,

@@ -93,6 +93,7 @@ fn meaning_of_kind(kind: &str) -> Option<&'static str> {
         "fanfare" => "the framework with Fanfare",
         "fanfare-inline" => "the same, where the publisher wakes everybody itself",
         "control" => "Fanfare once more: equal servers must come out equal",
+        "bare" => "the framework by itself, with a body that only copies",
         "native" => "what its users write without",
         "floor" => "a bare loop that writes the bytes to every socket",
         "peer" => "another project, in another language",

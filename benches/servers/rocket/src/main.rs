@@ -2,15 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+mod bare;
+
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
+use bare::{Bare, Follower};
 use bench_server_shared::native::{Message, Native};
 use bench_server_shared::{
     about, broadcaster, publish, publish_lines, run, say_listening, tokio_workers, topics, Flags,
-    Kind, Parser, Settings, KEEP_ALIVE,
+    Parser, Settings, KEEP_ALIVE,
 };
+use clap::ValueEnum;
 use fanfare::response::HEADERS;
 use fanfare::rocket::{LastEventId, Sse};
 use fanfare::Broadcaster;
@@ -24,6 +28,16 @@ use rocket::response::{self, Responder};
 use rocket::shield::Shield;
 use rocket::tokio::select;
 use rocket::{get, post, routes, Build, Config, Request, Rocket, Shutdown, State};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Fanfare
+    Fanfare,
+    /// What Rocket ships
+    Native,
+    /// What Rocket costs, whatever its body is
+    Bare,
+}
 
 type Messages = Arc<Native<Arc<Message>>>;
 type Refused = (Status, String);
@@ -51,6 +65,10 @@ fn main() -> io::Result<()> {
                 routes![native_events, native_publish, native_subscribers, versions],
             )
         }
+        Kind::Bare => app.manage(Arc::new(Bare::default())).mount(
+            "/",
+            routes![bare_events, bare_publish, bare_subscribers, versions],
+        ),
     };
     // Rocket's own `main` makes this runtime, even for one worker.
     run(tokio_workers(settings.workers), async {
@@ -146,6 +164,22 @@ fn native_publish(topic: &str, body: &[u8], native: &State<Messages>) -> Result<
 #[get("/subscribers")]
 fn native_subscribers(native: &State<Messages>) -> String {
     native.subscribers().to_string()
+}
+
+#[get("/events")]
+fn bare_events(bare: &State<Arc<Bare>>) -> Follower {
+    bare.follow()
+}
+
+#[post("/publish/<_>", data = "<body>")]
+fn bare_publish(body: &[u8], bare: &State<Arc<Bare>>) -> Result<String, Refused> {
+    let published = bare.publish(body);
+    published.map_err(|error| bad_request(error.to_string()))
+}
+
+#[get("/subscribers")]
+fn bare_subscribers(bare: &State<Arc<Bare>>) -> String {
+    bare.followers().to_string()
 }
 
 #[get("/about")]

@@ -40,7 +40,8 @@ where
         } = &mut *self;
         if wire.is_direct() {
             let mut socket = &**wire;
-            match chunks.poll_write(cx, &mut socket, |cx| wire.poll_piece(cx)) {
+            match chunks.poll_write(cx, &mut socket, |cx| wire.poll_direct(cx)) {
+                // The client has left.
                 Poll::Ready(Err(Broken)) => return Poll::Ready(Ok(())),
                 // The last chunk is the dispatcher's, and what becomes of the connection.
                 Poll::Ready(Ok(())) => wire.give_back(),
@@ -49,7 +50,7 @@ where
                 Poll::Pending => {}
             }
         }
-        wire.ask_whether_it_listens();
+        wire.listen();
         let end = dispatcher.as_mut().poll(cx);
         if end.is_pending() {
             wire.take_if_idle();

@@ -22,20 +22,22 @@ use actix_web::Error;
 use self::connection::Connection;
 use self::wire::{Io, Wire};
 
-/// As [`HttpServer`](actix_web::HttpServer), for one listener and HTTP/1.1, and cheaper for streams: an event
-/// costs one look at the body and one write, and nothing of actix-web's.
+/// As [`HttpServer`](actix_web::HttpServer), for one listener and HTTP/1.1 without TLS, and cheaper for streams:
+/// an event costs one write, the look at the body that finds it, and the one that finds no more. actix-web's
+/// dispatcher has no part in it.
 ///
-/// actix-web reads the requests and answers them; once a response is a stream of events, and has none at
-/// the moment, its dispatcher sleeps until the stream's end, or until the client says something. That is so
-/// for a response 200 of `text/event-stream`, to a request of HTTP/1.1 without a body. Whatever else an
-/// app answers is as it is with `HttpServer`.
+/// That reads the requests and answers them; once a response is a stream of events, and has none at
+/// the moment, it sleeps until the stream's end, or until the client says something. That is so for a response
+/// 200 of `text/event-stream`, to a request of HTTP/1.1 without a body. Whatever else an app answers is as
+/// it is with `HttpServer`.
 ///
-/// `app` makes the application, once for each worker, as for `HttpServer`. Differences to it:
+/// `app` makes the application, once for each worker, as for `HttpServer`. What is different:
 ///
-/// - Nothing is done about signals, but for that of [`with_graceful_shutdown`](Serve::with_graceful_shutdown).
-/// - A client that disconnects is noticed at once (`h1_allow_half_closed(false)`), and connections do not delay
-///   what is sent (`TCP_NODELAY`).
+/// - No signal is handled, but for that of [`with_graceful_shutdown`](Serve::with_graceful_shutdown).
+/// - A client that disconnects is noticed at once (`h1_allow_half_closed(false)`), unless it has said more than
+///   128 KiB before that, which nobody has read. Connections do not delay what is sent (`TCP_NODELAY`).
 /// - The app's [`AppConfig`] is its default: a request without a `Host` counts as one to `localhost:8080`.
+/// - There is no `on_connect`.
 ///
 /// ```no_run
 /// # use std::future::Future;
@@ -79,6 +81,10 @@ pub struct Serve<A, F = Pending<()>> {
     max_connections: Option<usize>,
     shutdown_timeout: Option<u64>,
 }
+
+/// How long a client may take to read an answer that it was given before it had sent all of its request:
+/// `HttpServer`'s.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What each connection needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -159,11 +165,19 @@ impl<A, F> Serve<A, F>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    /// Serves, in actix's runtime, until the shutdown is over.
+    /// Serves until the shutdown is over, in actix's runtime or tokio's, as `HttpServer` does.
     ///
     /// # Errors
     ///
-    /// Of the system, if it refuses the listener or a thread.
+    /// The system's, if it refuses the listener or a thread.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the listener is closed, and connections are where they are.
     // The bounds are those of `HttpServer`'s own methods.
     pub async fn run<I, S, B>(self) -> io::Result<()>
     where
@@ -236,10 +250,12 @@ where
     let http = HttpService::build()
         .client_request_timeout(options.client_request_timeout)
         .keep_alive(options.keep_alive)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(is_ending)
         .on_connect_ext(|Io(wire): &Io, data| {
-            data.insert(Rc::clone(wire));
+            // Who keeps a request does not keep its connection.
+            data.insert(Rc::downgrade(wire));
         })
         .h1(app);
     apply_fn_factory(http, |socket: TcpStream, http: &_| {

@@ -2,10 +2,11 @@
 //! shares with [`Connection`](super::connection::Connection).
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{ready, Context, Poll};
 
 use actix_http::{Payload, Request, Response};
@@ -14,7 +15,7 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
-use fanfare_server::chunks::Socket;
+use fanfare_server::chunks::{is_of_events, Socket};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -26,13 +27,25 @@ pub(super) struct Wire {
     is_flushed: Cell<bool>,
     /// The body of a stream of events, until its end.
     body: RefCell<Option<BoxBody>>,
+    /// What the body has failed with, for the dispatcher to say.
+    failure: RefCell<Option<Box<dyn Error>>>,
     /// Whether the body had nothing when the dispatcher last asked.
     is_waiting: Cell<bool>,
     /// Whether the body goes to the socket directly, and the dispatcher is not to have any of it.
     is_direct: Cell<bool>,
-    /// Whether the dispatcher has read when it last could. It does not once it has more requests than it keeps,
-    /// and then asks to be polled again and again.
-    listens: Cell<bool>,
+    heard: Cell<Heard>,
+}
+
+/// What came of the dispatcher's last look at the socket. A later one holds against those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    /// It did not look. It does not once it has more requests than it keeps, and asks to be polled again and
+    /// again.
+    NotAsked,
+    /// Nothing.
+    Silence,
+    /// What it may have to be polled once more for: after bytes that are no request, it closes so.
+    Words,
 }
 
 impl Wire {
@@ -41,9 +54,10 @@ impl Wire {
             socket: RefCell::new(socket),
             is_flushed: Cell::new(false),
             body: RefCell::new(None),
+            failure: RefCell::new(None),
             is_waiting: Cell::new(false),
             is_direct: Cell::new(false),
-            listens: Cell::new(false),
+            heard: Cell::new(Heard::NotAsked),
         }
     }
 
@@ -65,34 +79,59 @@ impl Wire {
         self.is_direct.set(false);
     }
 
-    /// The body's next piece, which has bytes; none when it has ended.
-    pub(super) fn poll_piece(
+    /// The body's next piece, which has bytes; none when the body has ended or failed, which the dispatcher is
+    /// to be told.
+    pub(super) fn poll_direct(
         &self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Box<dyn Error>>>> {
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let piece = match ready!(self.poll_piece(cx)) {
+            Some(Ok(bytes)) => Some(Ok(bytes)),
+            Some(Err(error)) => {
+                self.failure.replace(Some(error));
+                None
+            }
+            None => None,
+        };
+        Poll::Ready(piece)
+    }
+
+    fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Box<dyn Error>>>> {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let mut body = self.body.borrow_mut();
         while let Some(there) = &mut *body {
             match ready!(there.as_pin_mut().poll_next(cx)) {
                 // An empty chunk would be the last.
                 Some(Ok(bytes)) if bytes.is_empty() => {}
                 Some(piece) => return Poll::Ready(Some(piece)),
-                None => *body = None,
+                None => break,
             }
         }
+        let ended = body.take();
+        // Foreign code, while nothing is borrowed.
+        drop(body);
+        drop(ended);
         Poll::Ready(None)
     }
 
-    /// Ready if the client has said something, or has left, and the dispatcher would read it.
+    /// Ready if the dispatcher is to look at the socket: the client has said something, or has left.
     pub(super) fn poll_said(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.listens.get() {
-            return Poll::Pending;
+        match self.heard.get() {
+            Heard::NotAsked => Poll::Pending,
+            Heard::Silence => self.socket.borrow().poll_read_ready(cx).map(drop),
+            Heard::Words => Poll::Ready(()),
         }
-        self.socket.borrow().poll_read_ready(cx).map(drop)
     }
 
-    /// What the dispatcher does when it is polled is to show whether it still reads.
-    pub(super) fn ask_whether_it_listens(&self) {
-        self.listens.set(false);
+    /// Before the dispatcher is polled: what it hears is to be known.
+    pub(super) fn listen(&self) {
+        self.heard.set(Heard::NotAsked);
+    }
+
+    fn has_heard(&self, heard: Heard) {
+        self.heard.set(self.heard.get().max(heard));
     }
 }
 
@@ -123,8 +162,14 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.0.listens.set(true);
-        Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(cx, buffer);
+        self.0.has_heard(if buffer.filled().len() > before {
+            Heard::Words
+        } else {
+            Heard::Silence
+        });
+        read
     }
 }
 
@@ -155,7 +200,7 @@ pub(super) fn of(request: &mut Request) -> Option<Rc<Wire>> {
     let is_over = request.version() == Version::HTTP_11
         && ![Method::HEAD, Method::CONNECT].contains(request.method())
         && matches!(request.payload(), Payload::None);
-    is_over.then(|| request.conn_data().cloned()).flatten()
+    is_over.then(|| request.conn_data::<Weak<Wire>>()?.upgrade())?
 }
 
 /// Puts the body of a stream of events on the wire, from where it can be taken.
@@ -180,7 +225,7 @@ fn is_of_chunks<B: MessageBody>(response: &Response<B>) -> bool {
     response.status() == StatusCode::OK
         && headers
             .get(CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+            .is_some_and(|value| is_of_events(value.as_bytes()))
         && !headers.contains_key(CONTENT_LENGTH)
         && !headers.contains_key(TRANSFER_ENCODING)
         && response.head().chunked()
@@ -194,6 +239,7 @@ pub(super) struct Loan(Rc<Wire>);
 impl Drop for Loan {
     fn drop(&mut self) {
         self.0.give_back();
+        self.0.failure.take();
         // Foreign code, while nothing is borrowed.
         let body = self.0.body.borrow_mut().take();
         drop(body);

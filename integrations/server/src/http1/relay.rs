@@ -14,6 +14,7 @@ use hyper::service::Service;
 use pin_project_lite::pin_project;
 
 use super::connection::Flushed;
+use crate::chunks::is_of_events;
 
 /// Where the body of a stream of events is, while hyper has it.
 pub(super) struct Lent<B> {
@@ -196,11 +197,12 @@ fn is_over(request: &Request<Incoming>) -> bool {
 /// Whether a response is a stream of events, and nothing else is said of how its body is sent.
 fn is_of_chunks<B: Body>(response: &Response<B>) -> bool {
     let headers = response.headers();
-    let is_of_events = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
     // hyper makes HTTP/1.1 of anything but this.
     response.version() != Version::HTTP_10
         && response.status() == StatusCode::OK
-        && headers.get(CONTENT_TYPE).is_some_and(is_of_events)
+        && headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| is_of_events(value.as_bytes()))
         && [CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING]
             .iter()
             .all(|name| !headers.contains_key(name))

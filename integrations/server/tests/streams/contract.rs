@@ -74,6 +74,7 @@ pub(crate) fn words(words: &str) -> Channel {
 }
 
 pub(crate) struct Server {
+    streams: Arc<Mutex<Option<Channel>>>,
     pub(crate) address: SocketAddr,
     pub(crate) events: Events,
     looks: Arc<AtomicUsize>,
@@ -91,8 +92,10 @@ impl Server {
         let stopped = async {
             let _ = stopped.await;
         };
-        let (address, task) = super::start(Arc::new(Mutex::new(Some(stream))), stopped).await?;
+        let streams = Arc::new(Mutex::new(Some(stream)));
+        let (address, task) = super::start(Arc::clone(&streams), stopped).await?;
         Ok(Self {
+            streams,
             address,
             events,
             looks,
@@ -100,6 +103,14 @@ impl Server {
             stop,
             task,
         })
+    }
+
+    /// Has another stream to answer with, and lets go of the one before, which ends.
+    fn offers_another(&mut self) {
+        let (events, stream, let_go) = Channel::new();
+        self.looks = Arc::clone(&stream.looks);
+        *self.streams.lock().expect("no test has failed") = Some(stream);
+        (self.events, self.let_go) = (events, let_go);
     }
 
     pub(crate) async fn send(&self, event: impl Into<Bytes>) {
@@ -241,6 +252,19 @@ async fn a_connection_goes_on_after_a_stream() -> io::Result<()> {
 }
 
 #[tokio::test]
+async fn one_stream_may_follow_another() -> io::Result<()> {
+    let (mut server, mut client) = waiting_stream(GET).await?;
+    for _ in 0..3 {
+        carries(&server, &mut client, "one").await?;
+        server.offers_another();
+        client.reads(b"0\r\n\r\n").await?;
+        client.says(GET).await?;
+        client.reads_until("\r\n\r\n").await?;
+    }
+    carries(&server, &mut client, "last").await
+}
+
+#[tokio::test]
 async fn what_was_asked_in_advance_is_answered_after_the_stream() -> io::Result<()> {
     let both = format!("{GET}GET /next HTTP/1.1\r\nhost: test\r\n\r\n");
     let (server, mut client) = waiting_stream(&both).await?;
@@ -265,6 +289,39 @@ async fn who_leaves_after_an_event_is_noticed() -> io::Result<()> {
     drop(client);
     let noticed = timeout(DEADLINE, server.events.closed()).await;
     noticed.map_err(Into::into)
+}
+
+#[tokio::test]
+async fn who_leaves_in_the_middle_of_an_event_is_noticed() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    // More than the system keeps.
+    server.send(vec![b'x'; 50_000_000]).await;
+    client.reads_until("x").await?;
+    drop(client);
+    let noticed = timeout(DEADLINE, server.events.closed()).await;
+    noticed.map_err(Into::into)
+}
+
+/// Half of a connection is none: a client that says that it has no more to say would never be missed.
+#[tokio::test]
+async fn who_closes_its_half_is_taken_for_gone() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    carries(&server, &mut client, "one").await?;
+    client.socket.shutdown().await?;
+    timeout(DEADLINE, server.events.closed()).await?;
+    assert_eq!(client.reads_to_end().await?, b"");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_at_once_is_cut() -> io::Result<()> {
+    let server = Server::start().await?;
+    let cut = server.events.send(Err(Cut)).await;
+    cut.expect("it is open");
+    let client = Client::asks(server.address, GET).await?;
+    let received = client.reads_to_end().await?;
+    assert!(!received.ends_with(b"0\r\n\r\n"), "it seems whole");
+    Ok(())
 }
 
 #[tokio::test]
@@ -295,6 +352,20 @@ async fn a_shutdown_waits_for_the_end_of_a_stream() -> io::Result<()> {
     drop(server.events);
     assert_eq!(client.reads_to_end().await?, b"0\r\n\r\n");
     timeout(DEADLINE, server.task).await??
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_who_asks_nothing() -> io::Result<()> {
+    let (server, mut client) = waiting_stream(GET).await?;
+    carries(&server, &mut client, "one").await?;
+    ends(server.events, &mut client).await?;
+    let mut other = Client::asks(server.address, "GET /a HTTP/1.1\r\nhost: test\r\n\r\n").await?;
+    other.reads_until("0\r\n\r\n").await?;
+    drop(server.stop);
+    timeout(DEADLINE, server.task).await???;
+    assert_eq!(client.reads_to_end().await?, b"");
+    assert_eq!(other.reads_to_end().await?, b"");
+    Ok(())
 }
 
 #[tokio::test]
