@@ -22,7 +22,7 @@ const EPOCH: u64 = 1_000_000_000_000_000;
 
 /// What has been published.
 #[derive(Default)]
-pub struct Bare {
+pub(crate) struct Bare {
     log: Mutex<Log>,
     followers: AtomicUsize,
 }
@@ -36,7 +36,7 @@ struct Log {
 }
 
 impl Bare {
-    pub fn publish(&self, body: &[u8]) -> Result<String, std::str::Utf8Error> {
+    pub(crate) fn publish(&self, body: &[u8]) -> Result<String, std::str::Utf8Error> {
         let mut log = self.log();
         let mut burst = String::new();
         let published = publish_lines(body, |line| {
@@ -50,7 +50,7 @@ impl Bare {
         published
     }
 
-    pub fn follow(self: &Arc<Self>) -> Follower {
+    pub(crate) fn follow(self: &Arc<Self>) -> Follower {
         self.followers.fetch_add(1, Ordering::Relaxed);
         Follower {
             next: self.log().bursts.len(),
@@ -59,7 +59,7 @@ impl Bare {
         }
     }
 
-    pub fn followers(&self) -> usize {
+    pub(crate) fn followers(&self) -> usize {
         self.followers.load(Ordering::Relaxed)
     }
 
@@ -69,7 +69,7 @@ impl Bare {
 }
 
 /// A stream to one client.
-pub struct Follower {
+pub(crate) struct Follower {
     bare: Arc<Bare>,
     next: usize,
     /// What there was no room for.

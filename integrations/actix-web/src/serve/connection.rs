@@ -58,3 +58,93 @@ where
         end
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+
+    use actix_web::body::{BodySize, MessageBody};
+    use actix_web::http::{header, StatusCode};
+    use actix_web::rt::net::TcpStream;
+    use actix_web::web::Bytes;
+    use tokio::io::{AsyncReadExt, AsyncWrite};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::super::wire::{lend, Io};
+    use super::*;
+
+    struct Events(mpsc::Receiver<Bytes>);
+
+    impl MessageBody for Events {
+        type Error = Infallible;
+
+        fn size(&self) -> BodySize {
+            BodySize::Stream
+        }
+
+        fn poll_next(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Bytes, Infallible>>> {
+            self.0.poll_recv(cx).map(|event| event.map(Ok))
+        }
+    }
+
+    /// In the place of actix-web's: it ends with the body, and has nothing to write but the end.
+    async fn dispatch(wire: Rc<Wire>, body: impl MessageBody + 'static, polls: Rc<Cell<usize>>) {
+        let mut response = actix_http::Response::build(StatusCode::OK);
+        response.insert_header((header::CONTENT_TYPE, "text/event-stream"));
+        let response = response.message_body(body).expect("it is complete");
+        let (_, body) = lend(Some(Rc::clone(&wire)), response).into_parts();
+        let (mut body, mut io) = (Box::pin(body), Io(wire));
+        poll_fn(|cx| {
+            polls.set(polls.get() + 1);
+            match body.as_mut().poll_next(cx) {
+                Poll::Ready(None) => Poll::Ready(()),
+                Poll::Ready(Some(_)) => panic!("an event came to the dispatcher"),
+                Poll::Pending => {
+                    assert!(Pin::new(&mut io).poll_flush(cx).is_ready());
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+    }
+
+    #[actix_web::test]
+    async fn the_dispatcher_sleeps_from_the_head_to_the_end() {
+        const EVENTS: usize = 100;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let mut client = TcpStream::connect(address).await.expect("it listens");
+        let (socket, _) = listener.accept().await.expect("one has connected");
+
+        let (events, body) = mpsc::channel(1);
+        let polls = Rc::new(Cell::new(0));
+        let wire = Rc::new(Wire::new(socket));
+        let dispatcher = dispatch(Rc::clone(&wire), Events(body), Rc::clone(&polls));
+        let dispatcher = async {
+            dispatcher.await;
+            Ok::<_, Infallible>(())
+        };
+        let connection = actix_web::rt::spawn(Connection::new(dispatcher, wire));
+        // The head.
+        while polls.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..EVENTS {
+            events.send("event".into()).await.expect("it is open");
+            let mut chunk = [0; 10];
+            client.read_exact(&mut chunk).await.expect("it is sent");
+            assert_eq!(&chunk, b"5\r\nevent\r\n");
+        }
+        assert_eq!(polls.get(), 1, "for {EVENTS} events");
+        drop(events);
+        let end = connection.await.expect("it does not panic");
+        end.expect("the dispatcher does not fail");
+        assert_eq!(polls.get(), 2);
+    }
+}

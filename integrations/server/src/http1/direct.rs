@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
 
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper::body::{Buf, Bytes};
 use hyper::rt::{Read, ReadBuf, Write};
 
@@ -75,7 +75,7 @@ fn poll_piece<B: Body>(
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Bytes, B::Error>>> {
     while let Some(there) = body {
-        match ready!(there.as_mut().poll_frame(cx)).map(|frame| frame.map(|it| it.into_data())) {
+        match ready!(there.as_mut().poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
             Some(Ok(Ok(mut data))) if data.has_remaining() => {
                 let length = data.remaining();
                 return Poll::Ready(Some(Ok(data.copy_to_bytes(length))));
