@@ -379,7 +379,7 @@ async fn who_wants_the_connection_closed_has_it_closed() -> io::Result<()> {
     Ok(())
 }
 
-/// What is never waited for, hyper sends. Whoever made it has its place back at the end.
+/// What is never waited for, the framework sends. Whoever made it has its place back at the end.
 #[tokio::test]
 async fn a_stream_that_ends_at_once_is_let_go_of() -> io::Result<()> {
     let server = Server::start().await?;
