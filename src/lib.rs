@@ -38,7 +38,7 @@
 //!
 //! | name | what | default |
 //! |---|---|---|
-//! | `actix-web` | [`actix_web`]: `Sse` and `LastEventId` for actix-web 4, from Rust 1.89 | no |
+//! | `actix-web` | [`actix_web`]: `Sse` and `LastEventId` for actix-web 4.18, from Rust 1.89 | no |
 //! | `axum` | [`axum`]: `Sse` and `LastEventId` for axum 0.8 | no |
 //! | `hyper` | [`hyper`]: the same for hyper 1 and all that is built on `http` 1 | no |
 //! | `json` | [`Event::json`] | no |

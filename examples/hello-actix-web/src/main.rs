@@ -8,33 +8,31 @@ mod tests;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::time::Duration;
 
-use actix_web::dev::Server;
 use actix_web::web::Data;
-use actix_web::{get, post, App, HttpServer};
-use fanfare::actix_web::{HttpServerExt, LastEventId, PublishError, Sse};
+use actix_web::{get, post, App};
+use fanfare::actix_web::{LastEventId, PublishError, Sse};
 use fanfare::{Broadcaster, Event};
 
 #[actix_web::main]
 async fn main() -> io::Result<()> {
-    let (_, server) = serve("127.0.0.1:3000", fanfare::signal())?;
-    server.await
+    let listener = fanfare::actix_web::bind("127.0.0.1:3000")?;
+    serve(listener, fanfare::signal()).await
 }
 
-/// The server, which runs when awaited, and where it listens.
-fn serve(
-    address: &str,
+async fn serve(
+    listener: TcpListener,
     end: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<(Vec<SocketAddr>, Server)> {
+) -> io::Result<()> {
     let hub = Broadcaster::builder().history(1_000).build();
+    // Once, outside the closure that each worker calls.
     let shared = Data::new(hub.clone());
     let app = move || App::new().app_data(shared.clone()).service((prices, quote));
-    let server = HttpServer::new(app)
-        .stream_until(&hub, end)
-        .shutdown_timeout(1)
-        .listen(fanfare::actix_web::bind(address)?)?;
-    Ok((server.addrs(), server.run()))
+    let server =
+        fanfare::actix_web::serve(listener, app).with_graceful_shutdown(hub.close_when(end));
+    hub.serve(server.run(), Duration::from_secs(1)).await
 }
 
 #[get("/prices")]

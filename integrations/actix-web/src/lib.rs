@@ -19,7 +19,28 @@
 //!
 //! # Serving
 //!
-//! Four things that a server of long streams needs are not actix-web's defaults:
+//! [`serve`] is a server of actix-web's parts for long streams, on one listener without TLS; an event costs less
+//! there, since it goes past actix-web's dispatcher:
+//!
+//! ```no_run
+//! # use std::future::Future;
+//! # use std::time::Duration;
+//! # use actix_web::App;
+//! # use fanfare_core::Broadcaster;
+//! # async fn serve(
+//! #     hub: Broadcaster,
+//! #     signal: impl Future<Output = ()> + Send + 'static,
+//! # ) -> std::io::Result<()> {
+//! # let app = App::new;
+//! let listener = fanfare_actix_web::bind("127.0.0.1:3000")?;
+//! let server = fanfare_actix_web::serve(listener, app)
+//!     .with_graceful_shutdown(hub.close_when(signal));
+//! hub.serve(server.run(), Duration::from_secs(1)).await
+//! # }
+//! ```
+//!
+//! Or stay with `HttpServer`, for TLS, HTTP/2 or several listeners. Four things that long streams need are
+//! not its defaults:
 //!
 //! - **No delay.** Without `TCP_NODELAY` a small event can wait some 40 ms for the
 //!   acknowledgement of the one before.
@@ -32,9 +53,10 @@
 //! - **An end.** A stream of events has no end of its own: SIGTERM waits 30 seconds for it, and
 //!   SIGINT cuts it.
 //!
-//! [`HttpServerExt::stream_until`] sets all but the third, which `listen` takes: also
-//! `listen_rustls_0_23` and its like. `shutdown_timeout` bounds how long a client that has stopped
-//! reading can hold up the end:
+//! `serve` does the first two; the third comes with a listener from [`bind`], the fourth with
+//! [`with_graceful_shutdown`](Serve::with_graceful_shutdown). [`HttpServerExt::stream_until`] sets all but the third,
+//! which `listen` takes: also `listen_rustls_0_23` and its like. `shutdown_timeout` bounds how long a client that
+//! has stopped reading can hold up the end:
 //!
 //! ```no_run
 //! # use std::future::Future;

@@ -158,7 +158,7 @@ async fn a_connection_is_closed_when_it_is_over() -> io::Result<()> {
 /// Otherwise it might not read the answer.
 #[tokio::test]
 async fn who_is_answered_early_may_send_the_rest() -> io::Result<()> {
-    const HALF: usize = 8_000_000;
+    const HALF: usize = 3_000_000;
     let server = Server::start().await?;
     let head = format!(
         "POST /early HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",

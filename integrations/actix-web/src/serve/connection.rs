@@ -73,7 +73,8 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::sync::mpsc;
 
-    use super::super::wire::{lend, Io};
+    use super::super::relay::lend;
+    use super::super::wire::Io;
     use super::*;
 
     struct Events(mpsc::Receiver<Bytes>);

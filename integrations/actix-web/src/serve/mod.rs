@@ -1,6 +1,7 @@
 //! [`serve`], a server that writes the events of a stream itself.
 
 mod connection;
+mod relay;
 mod wire;
 
 use std::fmt;
@@ -20,16 +21,16 @@ use actix_web::rt::net::TcpStream;
 use actix_web::Error;
 
 use self::connection::Connection;
+use self::relay::{lend, wire_of};
 use self::wire::{Io, Wire};
 
 /// As [`HttpServer`](actix_web::HttpServer), for one listener and HTTP/1.1 without TLS, and cheaper for streams:
-/// an event costs one write, the look at the body that finds it, and the one that finds no more. actix-web's
-/// dispatcher has no part in it.
+/// an event costs one write, the look at the body that finds it, and the one that finds no more.
 ///
-/// That reads the requests and answers them; once a response is a stream of events, and has none at
-/// the moment, it sleeps until the stream's end, or until the client says something. That is so for a response
-/// 200 of `text/event-stream`, to a request of HTTP/1.1 without a body. Whatever else an app answers is as
-/// it is with `HttpServer`.
+/// actix-web's dispatcher reads the requests and answers them. Once a response is a stream of events, and has none
+/// at the moment, the dispatcher sleeps until the stream's end, or until the client says something. That is so
+/// for a response 200 of `text/event-stream`, to a request of HTTP/1.1 without a body. Whatever else an app answers
+/// is as it is with `HttpServer`.
 ///
 /// `app` makes the application, once for each worker, as for `HttpServer`. What is different:
 ///
@@ -134,10 +135,10 @@ impl<A, F> Serve<A, F> {
         self
     }
 
-    /// How many connections **each worker** may have open at once: 25,600, if nothing is said. Past that nobody
-    /// is accepted until one of them closes. As [`HttpServer`](actix_web::HttpServer)'s.
+    /// How many connections **each worker** may have open at once: 25,600, if nothing is said; 0 is taken for 1.
+    /// Past that nobody is accepted until one of them closes. Otherwise as [`HttpServer`](actix_web::HttpServer)'s.
     pub fn max_connections(mut self, limit: usize) -> Self {
-        self.max_connections = Some(limit);
+        self.max_connections = Some(limit.max(1));
         self
     }
 
@@ -177,7 +178,7 @@ where
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the listener is closed, and connections are where they are.
+    /// Dropped, the listener is closed, and connections are cut.
     // The bounds are those of `HttpServer`'s own methods.
     pub async fn run<I, S, B>(self) -> io::Result<()>
     where
@@ -240,11 +241,11 @@ where
         .map_err(|error| error.into().error_response());
     let app = map_config(app, |()| AppConfig::default());
     let app = apply_fn_factory(app, |mut request: Request, app: &_| {
-        let wire = wire::of(&mut request);
+        let wire = wire_of(&mut request);
         let response = Service::call(app, request);
         async move {
             let response: Response<B> = response.await?.into();
-            Ok(wire::lend(wire, response))
+            Ok(lend(wire, response))
         }
     });
     let http = HttpService::build()

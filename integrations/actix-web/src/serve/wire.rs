@@ -6,17 +6,13 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
-use actix_http::{Payload, Request, Response};
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use actix_web::http::{Method, StatusCode, Version};
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
-use fanfare_server::chunks::{is_of_events, Socket};
-use pin_project_lite::pin_project;
+use fanfare_server::chunks::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a connection has. All of it is used in one task.
@@ -130,6 +126,39 @@ impl Wire {
         self.heard.set(Heard::NotAsked);
     }
 
+    /// Puts the body of a stream of events here, for the dispatcher until it is taken.
+    pub(super) fn lend(&self, body: BoxBody) {
+        *self.body.borrow_mut() = Some(body);
+        self.give_back();
+    }
+
+    /// Lets go of the body.
+    pub(super) fn forget(&self) {
+        self.give_back();
+        self.failure.take();
+        // Foreign code, while nothing is borrowed.
+        let body = self.body.borrow_mut().take();
+        drop(body);
+    }
+
+    /// The body's next piece for the dispatcher.
+    pub(super) fn poll_relayed(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Box<dyn Error>>>> {
+        if self.is_direct() {
+            // It is asked elsewhere, in the same task.
+            return Poll::Pending;
+        }
+        let piece = self.poll_piece(cx);
+        self.is_waiting.set(piece.is_pending());
+        if piece.is_ready() {
+            // What it has given is still to be written.
+            self.is_flushed.set(false);
+        }
+        piece
+    }
+
     fn has_heard(&self, heard: Heard) {
         self.heard.set(self.heard.get().max(heard));
     }
@@ -191,101 +220,5 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0.socket.borrow_mut()).poll_shutdown(cx)
-    }
-}
-
-/// The wire of a request, if its answer may be taken from the dispatcher: one in chunks, to a client of which
-/// nothing more is to be read.
-pub(super) fn of(request: &mut Request) -> Option<Rc<Wire>> {
-    let is_over = request.version() == Version::HTTP_11
-        && ![Method::HEAD, Method::CONNECT].contains(request.method())
-        && matches!(request.payload(), Payload::None);
-    is_over.then(|| request.conn_data::<Weak<Wire>>()?.upgrade())?
-}
-
-/// Puts the body of a stream of events on the wire, from where it can be taken.
-pub(super) fn lend<B: MessageBody + 'static>(
-    wire: Option<Rc<Wire>>,
-    response: Response<B>,
-) -> Response<Relay<B>> {
-    let wire = wire.filter(|_| is_of_chunks(&response));
-    response.map_body(|_, body| match wire {
-        Some(wire) => {
-            *wire.body.borrow_mut() = Some(body.boxed());
-            wire.give_back();
-            Relay::Lent { loan: Loan(wire) }
-        }
-        None => Relay::Given { body },
-    })
-}
-
-/// Whether a response is a stream of events, and nothing else is said of how its body is sent.
-fn is_of_chunks<B: MessageBody>(response: &Response<B>) -> bool {
-    let headers = response.headers();
-    response.status() == StatusCode::OK
-        && headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|value| is_of_events(value.as_bytes()))
-        && !headers.contains_key(CONTENT_LENGTH)
-        && !headers.contains_key(TRANSFER_ENCODING)
-        && response.head().chunked()
-        && !response.head().upgrade()
-        && response.body().size() == BodySize::Stream
-}
-
-/// The dispatcher's hold on a body. It lets go of the body at its end, and not only of this.
-pub(super) struct Loan(Rc<Wire>);
-
-impl Drop for Loan {
-    fn drop(&mut self) {
-        self.0.give_back();
-        self.0.failure.take();
-        // Foreign code, while nothing is borrowed.
-        let body = self.0.body.borrow_mut().take();
-        drop(body);
-    }
-}
-
-pin_project! {
-    /// A response's body for the dispatcher.
-    #[project = RelayProjection]
-    pub(super) enum Relay<B> {
-        /// The dispatcher's until its end.
-        Given { #[pin] body: B },
-        /// A stream of events, which can be taken.
-        Lent { loan: Loan },
-    }
-}
-
-impl<B: MessageBody> MessageBody for Relay<B> {
-    type Error = Box<dyn Error>;
-
-    fn size(&self) -> BodySize {
-        match self {
-            Self::Given { body } => body.size(),
-            Self::Lent { .. } => BodySize::Stream,
-        }
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        match self.project() {
-            RelayProjection::Given { body } => body.poll_next(cx).map_err(Into::into),
-            RelayProjection::Lent { loan: Loan(wire) } => {
-                if wire.is_direct() {
-                    // It is asked elsewhere, in the same task.
-                    return Poll::Pending;
-                }
-                let piece = wire.poll_piece(cx);
-                wire.is_waiting.set(piece.is_pending());
-                if piece.is_ready() {
-                    // What it has given is still to be written.
-                    wire.is_flushed.set(false);
-                }
-                piece
-            }
-        }
     }
 }
