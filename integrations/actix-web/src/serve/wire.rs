@@ -32,7 +32,7 @@ pub(super) struct Wire {
     heard: Cell<Heard>,
 }
 
-/// What came of the dispatcher's last look at the socket. A later one holds against those before it.
+/// What came of the dispatcher's looks at the socket when it was last polled: the greatest of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
     /// It did not look. It does not once it has more requests than it keeps, and asks to be polled again and
