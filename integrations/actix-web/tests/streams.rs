@@ -125,12 +125,7 @@ async fn a_head_alone_has_no_chunks() -> io::Result<()> {
         server.send("one").await;
     }
     drop(server.events);
-    client
-        .says("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
-        .await?;
-    let next = client.reads_until("/next").await?;
-    assert!(next.starts_with("HTTP/1.1 200 OK\r\n"), "{next}");
-    Ok(())
+    contract::goes_on(&mut client).await
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What integrations share in serving: [`bind`], a listener whose connections send at once and
-//! whose dead peers are found; [`TcpOptions`] says how soon.
+//! whose dead peers are found; [`TcpOptions`] says how soon; and [`chunks`], in which a stream's events go to a
+//! socket.
 //!
 //! The listener is the standard library's, which every runtime can take over.
 //!

@@ -196,6 +196,25 @@ pub(crate) async fn ends(events: Events, client: &mut Client) -> io::Result<()> 
     client.reads(b"0\r\n\r\n").await
 }
 
+/// What is asked next on the connection is answered, and nothing comes before that.
+pub(crate) async fn goes_on(client: &mut Client) -> io::Result<()> {
+    client
+        .says("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await?;
+    let next = client.reads_until("/next").await?;
+    assert!(next.starts_with("HTTP/1.1 200 OK\r\n"), "{next}");
+    Ok(())
+}
+
+/// The events are on the wire as they are, and the connection's end is the stream's.
+pub(crate) async fn is_sent_without_chunks(server: Server, mut client: Client) -> io::Result<()> {
+    server.send("one").await;
+    client.reads(b"one").await?;
+    drop(server.events);
+    assert_eq!(client.reads_to_end().await?, b"");
+    Ok(())
+}
+
 pub(crate) fn chunk(data: &[u8]) -> Vec<u8> {
     [format!("{:X}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
 }
@@ -244,11 +263,7 @@ async fn a_connection_goes_on_after_a_stream() -> io::Result<()> {
     client.reads_until("/first").await?;
     client.reads_until("0\r\n\r\n").await?;
     // And when it has ended.
-    client
-        .says("GET /second HTTP/1.1\r\nhost: test\r\n\r\n")
-        .await?;
-    client.reads_until("/second").await?;
-    Ok(())
+    goes_on(&mut client).await
 }
 
 #[tokio::test]
@@ -391,11 +406,7 @@ async fn a_stream_that_ends_at_once_is_let_go_of() -> io::Result<()> {
     client.reads(b"0\r\n\r\n").await?;
     // An error is the drop of the other end.
     let _ = timeout(DEADLINE, server.let_go).await?;
-    client
-        .says("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
-        .await?;
-    client.reads_until("/next").await?;
-    Ok(())
+    goes_on(&mut client).await
 }
 
 #[tokio::test]
@@ -430,12 +441,7 @@ async fn a_head_alone_has_no_events() -> io::Result<()> {
     let request = "HEAD /stream HTTP/1.1\r\nhost: test\r\n\r\n";
     let (server, mut client) = waiting_stream(request).await?;
     let _ = timeout(DEADLINE, server.let_go).await?;
-    client
-        .says("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
-        .await?;
-    let next = client.reads_until("/next").await?;
-    assert!(next.starts_with("HTTP/1.1 200 OK\r\n"), "{next}");
-    Ok(())
+    goes_on(&mut client).await
 }
 
 #[tokio::test]
@@ -443,11 +449,7 @@ async fn http_1_0_has_no_chunks() -> io::Result<()> {
     let server = Server::start().await?;
     let mut client = Client::asks(server.address, "GET /stream HTTP/1.0\r\n\r\n").await?;
     client.reads_until("\r\n\r\n").await?;
-    server.send("one").await;
-    client.reads(b"one").await?;
-    drop(server.events);
-    assert_eq!(client.reads_to_end().await?, b"");
-    Ok(())
+    is_sent_without_chunks(server, client).await
 }
 
 #[tokio::test]

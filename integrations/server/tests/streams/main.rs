@@ -14,7 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use contract::{chunk, waiting_stream, words, Channel, Client, Cut, Server, DEADLINE, GET};
+use contract::{
+    chunk, is_sent_without_chunks, waiting_stream, words, Channel, Client, Cut, Server, DEADLINE,
+    GET,
+};
 use fanfare_server::tokio::{bind, serve_with_peer};
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use http::{Request, Response, StatusCode, Version};
@@ -106,11 +109,7 @@ async fn an_answer_of_http_1_0_has_no_chunks() -> io::Result<()> {
     let mut client = Client::asks(server.address, request).await?;
     let head = client.reads_until("\r\n\r\n").await?;
     assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
-    server.send("one").await;
-    client.reads(b"one").await?;
-    drop(server.events);
-    assert_eq!(client.reads_to_end().await?, b"");
-    Ok(())
+    is_sent_without_chunks(server, client).await
 }
 
 /// The events of a server that is gone are sent all the same.
